@@ -1,0 +1,462 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Generated from the Rust source; renew with: RENEW_HEADERS=1 cargo test --test header */
+
+#ifndef RTE_HOTPLUG_H
+#define RTE_HOTPLUG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * With DPDK's headers on the include path these declare what this library replaces; without them
+ * rte_hotplug_eal.h does.
+ */
+#ifdef __has_include
+#if __has_include(<rte_dev.h>)
+#define RTE_HOTPLUG_WITH_DPDK_HEADERS 1
+#endif
+#endif
+
+#ifdef RTE_HOTPLUG_WITH_DPDK_HEADERS
+#include <rte_dev.h>
+#include <rte_eal.h>
+#else
+#include "rte_hotplug_eal.h"
+#endif
+
+
+/**
+ * How this library serves the process.
+ */
+enum rte_hotplug_mode_type {
+	/**
+	 * There is no DPDK in the process.
+	 */
+	RTE_HOTPLUG_MODE_EMBEDDED = 1,
+	/**
+	 * Over the DPDK in the process.
+	 */
+	RTE_HOTPLUG_MODE_HOSTED = 2,
+	/**
+	 * An unknown DPDK is in the process; its own functions serve all calls.
+	 */
+	RTE_HOTPLUG_MODE_FORWARDING = 3,
+};
+
+/**
+ * How far a device has come.
+ */
+enum rte_hotplug_device_state_type {
+	/**
+	 * Its devargs are known; no bus has found it.
+	 */
+	RTE_HOTPLUG_DEVICE_PARSED = 1,
+	/**
+	 * It is on a bus.
+	 */
+	RTE_HOTPLUG_DEVICE_FOUND = 2,
+	/**
+	 * A kernel driver for user space is bound to it.
+	 */
+	RTE_HOTPLUG_DEVICE_BOUND = 3,
+	/**
+	 * A driver holds it: it is attached.
+	 */
+	RTE_HOTPLUG_DEVICE_PROBED = 4,
+	/**
+	 * It was removed, or faulted, while in use.
+	 */
+	RTE_HOTPLUG_DEVICE_FAULT = 5,
+};
+
+/**
+ * A bus registered with rte_hotplug_bus_register().
+ */
+struct rte_hotplug_bus;
+
+/**
+ * A driver registered with rte_hotplug_driver_register().
+ */
+struct rte_hotplug_driver;
+
+/**
+ * Whether a name can be a device of the bus: 0 if so, like DPDK's bus parse.
+ */
+typedef int (*rte_hotplug_bus_parse_t)(const char *name, void *user);
+
+/**
+ * Looks for the device `name`, or for all with NULL, and reports each one found with
+ * rte_hotplug_bus_add_device(). 0 on success, else a negative errno.
+ */
+typedef int (*rte_hotplug_bus_scan_t)(struct rte_hotplug_bus *bus, const char *name, void *user);
+
+/**
+ * Whether a driver is for a device: not 0 if so.
+ */
+typedef int (*rte_hotplug_bus_match_t)(const char *driver, const char *device, void *user);
+
+/**
+ * What a bus is. Set everything that is not used to 0.
+ */
+struct rte_hotplug_bus_options {
+	/**
+	 * sizeof(struct rte_hotplug_bus_options)
+	 */
+	size_t size;
+	/**
+	 * The bus name, 1 to 63 bytes. Copied.
+	 */
+	const char *name;
+	/**
+	 * Required.
+	 */
+	rte_hotplug_bus_parse_t parse;
+	/**
+	 * Required.
+	 */
+	rte_hotplug_bus_scan_t scan;
+	/**
+	 * NULL: a driver is for the devices whose name starts with its name or alias.
+	 */
+	rte_hotplug_bus_match_t matches;
+	/**
+	 * Handed to the functions; stays the caller's, until the bus is unregistered.
+	 */
+	void *user;
+};
+
+/**
+ * Takes a device into use, or releases it. 0 on success, else a negative errno. A probe may return
+ * a positive value for "not mine": the next driver is asked.
+ */
+typedef int (*rte_hotplug_driver_fn)(struct rte_device *dev, void *user);
+
+/**
+ * What a driver is. Set everything that is not used to 0.
+ */
+struct rte_hotplug_driver_options {
+	/**
+	 * sizeof(struct rte_hotplug_driver_options)
+	 */
+	size_t size;
+	/**
+	 * The driver name, 1 to 63 bytes. On the vdev bus device names start with it. Copied.
+	 */
+	const char *name;
+	/**
+	 * A second name; NULL for none. Copied.
+	 */
+	const char *alias;
+	/**
+	 * The bus that it is for: "vdev" in the embedded mode, or a registered one.
+	 */
+	const char *bus;
+	/**
+	 * Required.
+	 */
+	rte_hotplug_driver_fn probe;
+	/**
+	 * Required.
+	 */
+	rte_hotplug_driver_fn remove;
+	/**
+	 * Handed to the functions; stays the caller's, until the driver is unregistered.
+	 */
+	void *user;
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Attaches a device and tells its Ethernet port.
+ *
+ * @param devargs
+ *   As for rte_dev_probe: a PCI address, or a virtual device name with its arguments. Not kept.
+ * @param port_id
+ *   Set to the number of the device's first port on success, else left as it is.
+ * @return
+ *   0 on success;
+ *   -EINVAL: an argument is NULL, or devargs name only a class;
+ *   -EEXIST: the device is attached already;
+ *   -ENODEV: the driver made no port; the device is detached again;
+ *   -ENOTSUP: there is no ethdev in this process;
+ *   otherwise as rte_dev_probe.
+ *
+ * May be called from any thread. As the function of the same name in the Port Hotplug Framework of
+ * DPDK 2.0 to 18.08, thread safe.
+ */
+int rte_eth_dev_attach(const char *devargs, uint16_t *port_id);
+
+/**
+ * Detaches the device of a port that is stopped and closed.
+ *
+ * @param port_id
+ *   The port that the device had. The other ports of the device must be closed as well.
+ * @param name
+ *   Room for 64 bytes: the name of the detached device, "0000:02:00.0" or "net_null0". May be NULL.
+ * @return
+ *   0 on success;
+ *   -EBUSY: the port, or another port of its device, is not stopped and closed;
+ *   -ENODEV: no device is known to have had this port, or it is detached already;
+ *   -ENOTSUP: there is no ethdev in this process;
+ *   otherwise as rte_dev_remove.
+ *
+ * May be called from any thread. As the function of the same name in the Port Hotplug Framework of
+ * DPDK 2.0 to 18.08, thread safe, and with any kernel driver.
+ */
+int rte_eth_dev_detach(uint16_t port_id, char *name);
+
+/**
+ * Registers a bus, beside those of DPDK or of the embedded runtime.
+ *
+ * Its devices are attached and detached with rte_dev_probe(), rte_dev_remove() and so on. A device
+ * is forgotten when it is detached; the next scan finds it again. In the embedded mode
+ * rte_eal_init() attaches what the bus finds, so register before it. Devices of such a bus belong to
+ * this process alone.
+ *
+ * @param options
+ *   What the bus is. Copied; user must live until the bus is unregistered.
+ * @param bus
+ *   Set to the bus on success. May be NULL.
+ * @return
+ *   0 on success;
+ *   -EINVAL: options, its name, parse or scan is NULL, its size is too small, or the name is empty;
+ *   -E2BIG: the name is longer than 63 bytes;
+ *   -EEXIST: a bus of this name exists;
+ *   -ENOTSUP: an unknown DPDK is in the process and serves all calls itself.
+ *
+ * The functions are called from any thread that attaches or detaches, with no lock held.
+ */
+int rte_hotplug_bus_register(const struct rte_hotplug_bus_options *options,
+			     struct rte_hotplug_bus **bus);
+
+/**
+ * Unregisters a bus.
+ *
+ * @param bus
+ *   The bus. After a success the pointer is stale.
+ * @return
+ *   0 on success;
+ *   -EINVAL: bus is NULL;
+ *   -ENOENT: it is not registered;
+ *   -EBUSY: it has devices or drivers, or an operation uses it.
+ *
+ * Not from inside the bus's own functions: -EBUSY.
+ */
+int rte_hotplug_bus_unregister(struct rte_hotplug_bus *bus);
+
+/**
+ * Reports a device that a scan has found.
+ *
+ * @param bus
+ *   The bus.
+ * @param name
+ *   The device, 1 to 63 bytes. Copied. A device that is known is left as it is.
+ * @param numa_node
+ *   Its NUMA node, -1 when unknown.
+ * @return
+ *   0 on success;
+ *   -EINVAL: an argument is NULL or the name empty;
+ *   -E2BIG: the name is longer than 63 bytes;
+ *   -ENOENT: the bus is not registered.
+ */
+int rte_hotplug_bus_add_device(struct rte_hotplug_bus *bus, const char *name, int numa_node);
+
+/**
+ * Takes a device off a bus that is not attached: it is gone from the hardware.
+ *
+ * @param bus
+ *   The bus.
+ * @param name
+ *   The device.
+ * @return
+ *   0 on success;
+ *   -EINVAL: an argument is NULL;
+ *   -ENOENT: the bus is not registered;
+ *   -ENODEV: the bus has no such device;
+ *   -EBUSY: it is attached: detach it first.
+ */
+int rte_hotplug_bus_remove_device(struct rte_hotplug_bus *bus, const char *name);
+
+/**
+ * Registers a driver.
+ *
+ * @param options
+ *   What the driver is. Copied; user must live until the driver is unregistered.
+ * @param driver
+ *   Set to the driver on success. May be NULL.
+ * @return
+ *   0 on success;
+ *   -EINVAL: options, its name, bus, probe or remove is NULL, its size is too small, or the name is
+ *   empty;
+ *   -E2BIG: the name is longer than 63 bytes;
+ *   -EEXIST: the bus has a driver of this name;
+ *   -ENOENT: there is no such bus;
+ *   -ENOTSUP: the bus is DPDK's own: its drivers register with DPDK.
+ *
+ * The functions are called from the thread that attaches or detaches, with no lock held; they may
+ * probe and remove other devices. Calls for one device never overlap.
+ */
+int rte_hotplug_driver_register(const struct rte_hotplug_driver_options *options,
+				struct rte_hotplug_driver **driver);
+
+/**
+ * Unregisters a driver.
+ *
+ * @param driver
+ *   The driver. After a success the pointer is stale and its functions are not called any more.
+ * @return
+ *   0 on success;
+ *   -EINVAL: driver is NULL;
+ *   -ENOENT: it is not registered;
+ *   -EBUSY: it holds a device, or is probing one.
+ */
+int rte_hotplug_driver_unregister(struct rte_hotplug_driver *driver);
+
+/**
+ * The version of this library, "1.0.0" for instance.
+ */
+const char *rte_hotplug_version(void);
+
+/**
+ * How this library serves the process; starts the embedded runtime if there is no DPDK.
+ *
+ * @return
+ *   An enum rte_hotplug_mode_type; -EIO on a defect of this library.
+ */
+int rte_hotplug_mode(void);
+
+/**
+ * Finds a device.
+ *
+ * @param bus
+ *   Its bus.
+ * @param name
+ *   Its name.
+ * @return
+ *   The device, attached or not; NULL when there is none. It is good until the device is detached.
+ *
+ * May be called from any thread.
+ */
+struct rte_device *rte_hotplug_device_find(const char *bus, const char *name);
+
+/**
+ * The device after another one, to go through all of them.
+ *
+ * @param bus
+ *   Devices of this bus only; NULL for all buses.
+ * @param prev
+ *   The device before; NULL for the first.
+ * @return
+ *   The next device; NULL after the last, or when prev is gone.
+ *
+ * May be called from any thread.
+ */
+struct rte_device *rte_hotplug_device_next(const char *bus, const struct rte_device *prev);
+
+/**
+ * The name of a device.
+ *
+ * @param dev
+ *   The device. A pointer that no bus lists is not read.
+ * @return
+ *   Its name, good until the device is detached; NULL when no bus lists it.
+ *
+ * May be called from any thread.
+ */
+const char *rte_hotplug_device_name(const struct rte_device *dev);
+
+/**
+ * The name of a device's bus.
+ *
+ * @param dev
+ *   The device. A pointer that no bus lists is not read.
+ * @return
+ *   The bus name, good as long as the bus; NULL when no bus lists the device.
+ *
+ * May be called from any thread.
+ */
+const char *rte_hotplug_device_bus(const struct rte_device *dev);
+
+/**
+ * The name of the driver that holds a device.
+ *
+ * @param dev
+ *   The device. A pointer that no bus lists is not read.
+ * @return
+ *   The driver name, good until the device is detached; NULL when it is not attached.
+ *
+ * May be called from any thread.
+ */
+const char *rte_hotplug_device_driver(const struct rte_device *dev);
+
+/**
+ * The driver arguments of a device.
+ *
+ * @param dev
+ *   The device. A pointer that no bus lists is not read.
+ * @return
+ *   The arguments, "" when there are none, good until the device is detached or its devargs are
+ *   replaced; NULL when no bus lists it.
+ *
+ * May be called from any thread.
+ */
+const char *rte_hotplug_device_devargs(const struct rte_device *dev);
+
+/**
+ * The NUMA node of a device.
+ *
+ * @param dev
+ *   The device. A pointer that no bus lists is not read.
+ * @return
+ *   The node; -1 when it is unknown, or when no bus lists the device.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_device_numa_node(const struct rte_device *dev);
+
+/**
+ * The state of a device.
+ *
+ * @param dev
+ *   The device. A pointer that no bus lists is not read.
+ * @return
+ *   An enum rte_hotplug_device_state_type; -EINVAL: dev is NULL; -ENODEV: no bus lists it.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_device_state(const struct rte_device *dev);
+
+/**
+ * Keeps a pointer for the driver of a device of a registered bus.
+ *
+ * @param dev
+ *   The device, of a bus of this library (not of DPDK).
+ * @param data
+ *   The pointer; it stays the driver's to free.
+ * @return
+ *   0 on success; -EINVAL: dev is NULL; -ENODEV: no bus of this library lists it.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_device_set_data(struct rte_device *dev, void *data);
+
+/**
+ * The pointer that rte_hotplug_device_set_data() left.
+ *
+ * @param dev
+ *   The device.
+ * @return
+ *   The pointer; NULL when there is none, or when no bus of this library lists the device.
+ *
+ * May be called from any thread.
+ */
+void *rte_hotplug_device_data(const struct rte_device *dev);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* RTE_HOTPLUG_H */

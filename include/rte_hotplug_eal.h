@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Generated from the Rust source; renew with: RENEW_HEADERS=1 cargo test --test header */
+
+#ifndef RTE_HOTPLUG_EAL_H
+#define RTE_HOTPLUG_EAL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct rte_device;
+struct rte_mp_msg;
+
+/**
+ * What happened to a device.
+ */
+enum rte_dev_event_type {
+	RTE_DEV_EVENT_ADD,    /**< it became available for probing */
+	RTE_DEV_EVENT_REMOVE, /**< it is gone */
+	RTE_DEV_EVENT_MAX
+};
+
+/**
+ * Called when a device was added or removed. device_name is valid during the call; cb_arg is what
+ * was registered.
+ */
+typedef void (*rte_dev_event_cb_fn)(const char *device_name, enum rte_dev_event_type event,
+				    void *cb_arg);
+
+/**
+ * Handles a multi-process message.
+ */
+typedef int (*rte_mp_t)(const struct rte_mp_msg *msg, const void *peer);
+
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+/**
+ * Attaches a device, in this process and in every other process of the group.
+ *
+ * A device that is attached already is a success. A device whose probe failed stays on its bus
+ * without a driver, and may be tried again.
+ *
+ * @param devargs
+ *   The device and its arguments: "net_null0,copy=1", "pci:0000:02:00.0,key=value" or
+ *   "bus=pci,addr=02:00.0/class=eth/driver=ixgbe,key=value". Not kept.
+ * @return
+ *   0 on success;
+ *   -EINVAL: devargs is NULL, names only a class, or a name longer than 63 bytes;
+ *   -EFAULT: no bus takes a device of this name;
+ *   -ENODEV: the bus did not find the device;
+ *   -ENOTSUP: the bus cannot attach at run time, or no driver takes the device;
+ *   -ENOMSG: another process did not answer;
+ *   -EDEADLK: an operation that waits for this call's device works on the device;
+ *   otherwise what the driver's probe returned.
+ *
+ * May be called from any thread, and from inside a driver or callback.
+ * As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
+ */
+int rte_dev_probe(const char *devargs);
+
+/**
+ * Detaches a device, in this process and in every other process of the group.
+ *
+ * @param dev
+ *   The device. After a success the pointer is stale. A pointer that no bus lists is not read.
+ * @return
+ *   0 on success;
+ *   -EINVAL: dev is NULL;
+ *   -ENODEV: no bus lists this pointer, the device is detached already for instance;
+ *   -ENOENT: no driver holds the device;
+ *   -ENOTSUP: the bus cannot detach at run time;
+ *   -EBUSY: called from inside the driver's own remove of this device;
+ *   -ENOMSG, -EDEADLK: as rte_dev_probe;
+ *   otherwise what the driver's remove returned; the device then stays attached.
+ *
+ * May be called from any thread, and from inside a driver or callback.
+ * As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
+ */
+int rte_dev_remove(struct rte_device *dev);
+
+/**
+ * Attaches the device of this name on this bus: rte_dev_probe of "busname:devname,drvargs".
+ *
+ * @param busname
+ *   The bus, "vdev" or "pci" for instance.
+ * @param devname
+ *   The device.
+ * @param drvargs
+ *   The driver's arguments; NULL or "" for none.
+ * @return
+ *   As rte_dev_probe; -EINVAL when busname or devname is NULL.
+ *
+ * As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
+ */
+int rte_eal_hotplug_add(const char *busname, const char *devname, const char *drvargs);
+
+/**
+ * Detaches the device of this name on this bus.
+ *
+ * @param busname
+ *   The bus.
+ * @param devname
+ *   The device.
+ * @return
+ *   As rte_dev_remove; besides, as in DPDK,
+ *   -ENOENT: there is no such bus;
+ *   -EINVAL: the bus has no such device, or an argument is NULL.
+ *
+ * As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
+ */
+int rte_eal_hotplug_remove(const char *busname, const char *devname);
+
+/**
+ * Registers a callback for device events.
+ *
+ * Callbacks run in order of registration, on the thread that reports the event.
+ *
+ * @param device_name
+ *   The device to hear of, compared exactly; NULL for all. Copied.
+ * @param cb_fn
+ *   The function to call. It may register and unregister callbacks, itself included, and probe and
+ *   remove devices.
+ * @param cb_arg
+ *   Handed to cb_fn; stays the caller's, who keeps it until the callback is unregistered.
+ * @return
+ *   0 on success;
+ *   -EINVAL: cb_fn is NULL;
+ *   -EEXIST: the same function, argument and device are registered.
+ *
+ * May be called from any thread. As the function of the same name in DPDK ("Kernel Device
+ * Events").
+ */
+int rte_dev_event_callback_register(const char *device_name,
+				    rte_dev_event_cb_fn cb_fn,
+				    void *cb_arg);
+
+/**
+ * Unregisters callbacks.
+ *
+ * After a success none of them runs any more, except one that unregisters itself from inside.
+ *
+ * @param device_name
+ *   The device they were registered for; NULL for every device.
+ * @param cb_fn
+ *   The function.
+ * @param cb_arg
+ *   The argument; (void *)-1 for every argument.
+ * @return
+ *   How many were unregistered;
+ *   -EINVAL: cb_fn is NULL;
+ *   -ENOENT: none matches;
+ *   -EAGAIN: one of them runs in another thread; all stay registered.
+ *
+ * May be called from any thread. As the function of the same name in DPDK 24.11 and later.
+ */
+int rte_dev_event_callback_unregister(const char *device_name,
+				      rte_dev_event_cb_fn cb_fn,
+				      void *cb_arg);
+
+/**
+ * Calls the callbacks registered for a device: for drivers that learn of events themselves.
+ *
+ * @param device_name
+ *   The device; NULL does nothing.
+ * @param event
+ *   RTE_DEV_EVENT_ADD or RTE_DEV_EVENT_REMOVE; other values do nothing.
+ *
+ * Callbacks run on the calling thread, with no lock held. As the function of the same name in DPDK.
+ */
+void rte_dev_event_callback_process(const char *device_name, enum rte_dev_event_type event);
+
+/**
+ * Starts the monitor of the kernel's device events.
+ *
+ * @return
+ *   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+ *
+ * May be called from any thread. As the function of the same name in DPDK ("Kernel Device
+ * Events").
+ */
+int rte_dev_event_monitor_start(void);
+
+/**
+ * Stops the monitor of the kernel's device events.
+ *
+ * @return
+ *   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+ *
+ * May be called from any thread. As the function of the same name in DPDK ("Kernel Device
+ * Events").
+ */
+int rte_dev_event_monitor_stop(void);
+
+/**
+ * Enables the handling of faults and of removals under a running application.
+ *
+ * @return
+ *   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+ *
+ * May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
+ */
+int rte_dev_hotplug_handle_enable(void);
+
+/**
+ * Disables what rte_dev_hotplug_handle_enable enabled.
+ *
+ * @return
+ *   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+ *
+ * May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
+ */
+int rte_dev_hotplug_handle_disable(void);
+
+/**
+ * Initialises DPDK, or the embedded runtime when there is no DPDK in the process.
+ *
+ * Embedded, these options mean something: --vdev, -a/--allow, -b/--block, --log-level,
+ * --file-prefix, --proc-type=primary|auto; --no-pci, --in-memory, --no-huge and --no-shconf are
+ * always so. Other options of EAL are accepted with one warning. Devices that registered buses find
+ * are attached, then those of --vdev. A first call of another function does the same without
+ * options. After rte_eal_cleanup it may be called again.
+ *
+ * @param argc
+ *   The number of elements of argv.
+ * @param argv
+ *   The program's arguments, the program name first. argv[result] becomes the program name.
+ * @return
+ *   How many arguments were EAL's; the application's start at argv[result + 1].
+ *   -1 on failure, the reason in rte_errno (DPDK) or errno (embedded):
+ *   EALREADY: called twice; EINVAL: a bad option or argv is NULL; EFAULT: devargs that no bus takes;
+ *   ENOTSUP: --proc-type=secondary.
+ *
+ * To be called once, from the main thread. As the function of the same name in DPDK.
+ */
+int rte_eal_init(int argc,
+		 char **argv);
+
+/**
+ * Ends DPDK, or the embedded runtime: every attached device is detached.
+ *
+ * Buses and drivers that the application registered stay registered.
+ *
+ * @return
+ *   0 on success; -EFAULT as DPDK; -EIO on a defect of this library.
+ *
+ * To be called once, from the main thread. As the function of the same name in DPDK.
+ */
+int rte_eal_cleanup(void);
+
+/**
+ * Registers a handler of multi-process messages with DPDK.
+ *
+ * @param name
+ *   The action.
+ * @param action
+ *   Its handler.
+ * @return
+ *   As DPDK's own function; embedded -1 with errno ENOTSUP.
+ *
+ * May be called from any thread.
+ */
+int rte_mp_action_register(const char *name, rte_mp_t action);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* RTE_HOTPLUG_EAL_H */

@@ -1,0 +1,126 @@
+//! `rte_dev_probe`, `rte_dev_remove`, `rte_eal_hotplug_add`, `rte_eal_hotplug_remove`.
+
+use std::ffi::{c_char, c_int};
+
+use super::{is_null, optional, required, returning_code};
+use crate::ports::DeviceId;
+use crate::process::process;
+
+/// A device. DPDK 22.11 and later keep the struct private; the accessors of rte_hotplug.h read it.
+pub struct rte_device;
+
+/// Attaches a device, in this process and in every other process of the group.
+///
+/// A device that is attached already is a success. A device whose probe failed stays on its bus
+/// without a driver, and may be tried again.
+///
+/// @param devargs
+///   The device and its arguments: "net_null0,copy=1", "pci:0000:02:00.0,key=value" or
+///   "bus=pci,addr=02:00.0/class=eth/driver=ixgbe,key=value". Not kept.
+/// @return
+///   0 on success;
+///   -EINVAL: devargs is NULL, names only a class, or a name longer than 63 bytes;
+///   -EFAULT: no bus takes a device of this name;
+///   -ENODEV: the bus did not find the device;
+///   -ENOTSUP: the bus cannot attach at run time, or no driver takes the device;
+///   -ENOMSG: another process did not answer;
+///   -EDEADLK: an operation that waits for this call's device works on the device;
+///   otherwise what the driver's probe returned.
+///
+/// May be called from any thread, and from inside a driver or callback.
+/// As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
+///
+/// # Safety
+/// `devargs` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_dev_probe(devargs: *const c_char) -> c_int {
+    returning_code("rte_dev_probe", || {
+        // SAFETY: the caller's promise.
+        process().probe(unsafe { required(devargs, "devargs") }?)
+    })
+}
+
+/// Detaches a device, in this process and in every other process of the group.
+///
+/// @param dev
+///   The device. After a success the pointer is stale. A pointer that no bus lists is not read.
+/// @return
+///   0 on success;
+///   -EINVAL: dev is NULL;
+///   -ENODEV: no bus lists this pointer, the device is detached already for instance;
+///   -ENOENT: no driver holds the device;
+///   -ENOTSUP: the bus cannot detach at run time;
+///   -EBUSY: called from inside the driver's own remove of this device;
+///   -ENOMSG, -EDEADLK: as rte_dev_probe;
+///   otherwise what the driver's remove returned; the device then stays attached.
+///
+/// May be called from any thread, and from inside a driver or callback.
+/// As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
+///
+/// # Safety
+/// `dev` is compared with listed devices before anything is read; any value is allowed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_dev_remove(dev: *mut rte_device) -> c_int {
+    returning_code("rte_dev_remove", || {
+        process().remove(DeviceId::from_ptr(dev).ok_or_else(|| is_null("dev"))?)
+    })
+}
+
+/// Attaches the device of this name on this bus: rte_dev_probe of "busname:devname,drvargs".
+///
+/// @param busname
+///   The bus, "vdev" or "pci" for instance.
+/// @param devname
+///   The device.
+/// @param drvargs
+///   The driver's arguments; NULL or "" for none.
+/// @return
+///   As rte_dev_probe; -EINVAL when busname or devname is NULL.
+///
+/// As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
+///
+/// # Safety
+/// Each argument is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_eal_hotplug_add(
+    busname: *const c_char,
+    devname: *const c_char,
+    drvargs: *const c_char,
+) -> c_int {
+    returning_code("rte_eal_hotplug_add", || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (bus, device) = (required(busname, "busname")?, required(devname, "devname")?);
+            process().hotplug_add(bus, device, optional(drvargs).unwrap_or_default())
+        }
+    })
+}
+
+/// Detaches the device of this name on this bus.
+///
+/// @param busname
+///   The bus.
+/// @param devname
+///   The device.
+/// @return
+///   As rte_dev_remove; besides, as in DPDK,
+///   -ENOENT: there is no such bus;
+///   -EINVAL: the bus has no such device, or an argument is NULL.
+///
+/// As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
+///
+/// # Safety
+/// Each argument is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_eal_hotplug_remove(
+    busname: *const c_char,
+    devname: *const c_char,
+) -> c_int {
+    returning_code("rte_eal_hotplug_remove", || {
+        // SAFETY: the caller's promise.
+        unsafe {
+            let (bus, device) = (required(busname, "busname")?, required(devname, "devname")?);
+            process().hotplug_remove(bus, device)
+        }
+    })
+}

@@ -1,0 +1,128 @@
+//! `rte_eal_init`, `rte_eal_cleanup`, `rte_mp_action_register`: DPDK's own in a DPDK process, with
+//! our part before or after; in the embedded mode the start and the end of the runtime.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use super::{is_null, returning_code, returning_minus_one};
+use crate::error::{Error, Kind, Result};
+use crate::process::process;
+
+/// Handles a multi-process message (`rte_mp_t`).
+pub type rte_mp_t = Option<unsafe extern "C" fn(msg: *const c_void, peer: *const c_void) -> c_int>;
+
+/// Initialises DPDK, or the embedded runtime when there is no DPDK in the process.
+///
+/// Embedded, these options mean something: --vdev, -a/--allow, -b/--block, --log-level,
+/// --file-prefix, --proc-type=primary|auto; --no-pci, --in-memory, --no-huge and --no-shconf are
+/// always so. Other options of EAL are accepted with one warning. Devices that registered buses find
+/// are attached, then those of --vdev. A first call of another function does the same without
+/// options. After rte_eal_cleanup it may be called again.
+///
+/// @param argc
+///   The number of elements of argv.
+/// @param argv
+///   The program's arguments, the program name first. argv[result] becomes the program name.
+/// @return
+///   How many arguments were EAL's; the application's start at argv[result + 1].
+///   -1 on failure, the reason in rte_errno (DPDK) or errno (embedded):
+///   EALREADY: called twice; EINVAL: a bad option or argv is NULL; EFAULT: devargs that no bus takes;
+///   ENOTSUP: --proc-type=secondary.
+///
+/// To be called once, from the main thread. As the function of the same name in DPDK.
+///
+/// # Safety
+/// `argv` is NULL or has `argc` C strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_int {
+    returning_minus_one("rte_eal_init", || {
+        let Some(host) = process().host() else {
+            // SAFETY: the caller's promise.
+            return unsafe { init_embedded(argc, argv) };
+        };
+        // Recognise the host first, so that its log level options reach our log type.
+        process().host_mode();
+        let init = host.next_init().ok_or_else(no_such_function)?;
+        // SAFETY: the caller's promise is the same.
+        let result = unsafe { init(argc, argv) };
+        if result >= 0 {
+            process().host_started();
+        }
+        Ok(result)
+    })
+}
+
+/// # Safety
+/// As `rte_eal_init`.
+unsafe fn init_embedded(argc: c_int, argv: *mut *mut c_char) -> Result<c_int> {
+    let count = usize::try_from(argc).unwrap_or(0);
+    if argv.is_null() && count > 0 {
+        return Err(is_null("argv"));
+    }
+    let words: Vec<&[u8]> = (0..count)
+        // SAFETY: argv has argc elements.
+        .map(|at| unsafe { *argv.add(at) })
+        .take_while(|word| !word.is_null())
+        // SAFETY: each is a C string.
+        .map(|word| unsafe { CStr::from_ptr(word) }.to_bytes())
+        .collect();
+    let consumed = process().init_embedded(&words)?;
+    if consumed < words.len() {
+        // SAFETY: both indices are inside argv.
+        unsafe { argv.add(consumed).write(*argv) };
+    }
+    Ok(c_int::try_from(consumed).unwrap_or(c_int::MAX))
+}
+
+/// Ends DPDK, or the embedded runtime: every attached device is detached.
+///
+/// Buses and drivers that the application registered stay registered.
+///
+/// @return
+///   0 on success; -EFAULT as DPDK; -EIO on a defect of this library.
+///
+/// To be called once, from the main thread. As the function of the same name in DPDK.
+#[unsafe(no_mangle)]
+pub extern "C" fn rte_eal_cleanup() -> c_int {
+    returning_code("rte_eal_cleanup", || {
+        let Some(host) = process().host() else {
+            process().stop_embedded();
+            return Ok(0);
+        };
+        process().host_stops();
+        let cleanup = host.next_cleanup().ok_or_else(no_such_function)?;
+        // SAFETY: takes nothing.
+        Ok(unsafe { cleanup() })
+    })
+}
+
+/// Registers a handler of multi-process messages with DPDK.
+///
+/// @param name
+///   The action.
+/// @param action
+///   Its handler.
+/// @return
+///   As DPDK's own function; embedded -1 with errno ENOTSUP.
+///
+/// May be called from any thread.
+///
+/// # Safety
+/// As DPDK's own function.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_mp_action_register(name: *const c_char, action: rte_mp_t) -> c_int {
+    returning_minus_one("rte_mp_action_register", || {
+        let Some(host) = process().host() else {
+            return Err(Error::new(
+                Kind::NotSupported,
+                "the embedded runtime has no multi-process messages",
+            ));
+        };
+        let register = host.next_mp_action_register().ok_or_else(no_such_function)?;
+        // SAFETY: the caller's promise is the same.
+        Ok(unsafe { register(name, action) })
+    })
+}
+
+fn no_such_function() -> Error {
+    Error::new(Kind::NotSupported, "the DPDK in this process does not have this function")
+}

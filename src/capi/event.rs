@@ -1,0 +1,240 @@
+//! `rte_dev_event_*` and `rte_dev_hotplug_handle_*`.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+
+use super::{is_null, optional, required, returning_answer, returning_code};
+use crate::engine::callbacks::{CallbackId, Event};
+use crate::error::{Error, Kind, Result};
+use crate::process::{Mode, process};
+
+/// `enum rte_dev_event_type`, as the int that C passes: any value can arrive.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub struct EventType(c_int);
+
+const RTE_DEV_EVENT_ADD: c_int = 0;
+const RTE_DEV_EVENT_REMOVE: c_int = 1;
+
+/// Called when a device was added or removed.
+///
+/// device_name is valid during the call; cb_arg is what was registered.
+pub type rte_dev_event_cb_fn =
+    Option<unsafe extern "C" fn(device_name: *const c_char, event: EventType, cb_arg: *mut c_void)>;
+
+type OnEvent = unsafe extern "C" fn(*const c_char, EventType, *mut c_void);
+
+/// A C callback with its argument.
+struct CCallback {
+    function: OnEvent,
+    argument: *mut c_void,
+}
+
+// SAFETY: whoever registers a callback agrees to calls from any thread with this argument.
+unsafe impl Send for CCallback {}
+// SAFETY: as above.
+unsafe impl Sync for CCallback {}
+
+impl CCallback {
+    fn call(&self, device: &CStr, event: Event) {
+        let event = match event {
+            Event::Add => RTE_DEV_EVENT_ADD,
+            Event::Remove => RTE_DEV_EVENT_REMOVE,
+        };
+        // SAFETY: registered with this argument, and not unregistered while it runs.
+        unsafe { (self.function)(device.as_ptr(), EventType(event), self.argument) }
+    }
+}
+
+/// Registers a callback for device events.
+///
+/// Callbacks run in order of registration, on the thread that reports the event.
+///
+/// @param device_name
+///   The device to hear of, compared exactly; NULL for all. Copied.
+/// @param cb_fn
+///   The function to call. It may register and unregister callbacks, itself included, and probe and
+///   remove devices.
+/// @param cb_arg
+///   Handed to cb_fn; stays the caller's, who keeps it until the callback is unregistered.
+/// @return
+///   0 on success;
+///   -EINVAL: cb_fn is NULL;
+///   -EEXIST: the same function, argument and device are registered.
+///
+/// May be called from any thread. As the function of the same name in DPDK ("Kernel Device
+/// Events").
+///
+/// # Safety
+/// `device_name` is NULL or a C string; `cb_fn` may be called with `cb_arg` from any thread until
+/// it is unregistered.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_dev_event_callback_register(
+    device_name: *const c_char,
+    cb_fn: rte_dev_event_cb_fn,
+    cb_arg: *mut c_void,
+) -> c_int {
+    returning_code("rte_dev_event_callback_register", || {
+        let function = cb_fn.ok_or_else(|| is_null("cb_fn"))?;
+        if let Mode::Forwarding(host) = process().mode()? {
+            // SAFETY: the caller's promise.
+            return unsafe {
+                host.stock_callback_register(device_name, Some(as_host(function)), cb_arg)
+            };
+        }
+        let callback = CCallback { function, argument: cb_arg };
+        let invoke = Box::new(move |device: &CStr, event| callback.call(device, event));
+        // SAFETY: the caller's promise.
+        let device = unsafe { optional(device_name) };
+        process().engine.callbacks.register(device, identity(function, cb_arg), invoke).map(|()| 0)
+    })
+}
+
+/// Unregisters callbacks.
+///
+/// After a success none of them runs any more, except one that unregisters itself from inside.
+///
+/// @param device_name
+///   The device they were registered for; NULL for every device.
+/// @param cb_fn
+///   The function.
+/// @param cb_arg
+///   The argument; (void *)-1 for every argument.
+/// @return
+///   How many were unregistered;
+///   -EINVAL: cb_fn is NULL;
+///   -ENOENT: none matches;
+///   -EAGAIN: one of them runs in another thread; all stay registered.
+///
+/// May be called from any thread. As the function of the same name in DPDK 24.11 and later.
+///
+/// # Safety
+/// `device_name` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_dev_event_callback_unregister(
+    device_name: *const c_char,
+    cb_fn: rte_dev_event_cb_fn,
+    cb_arg: *mut c_void,
+) -> c_int {
+    returning_answer("rte_dev_event_callback_unregister", || {
+        let function = cb_fn.ok_or_else(|| is_null("cb_fn"))?;
+        if let Mode::Forwarding(host) = process().mode()? {
+            // SAFETY: the caller's promise.
+            return unsafe {
+                host.stock_callback_unregister(device_name, Some(as_host(function)), cb_arg)
+            };
+        }
+        // SAFETY: the caller's promise.
+        let device = unsafe { optional(device_name) };
+        let count = process().engine.callbacks.unregister(device, identity(function, cb_arg))?;
+        Ok(c_int::try_from(count).unwrap_or(c_int::MAX))
+    })
+}
+
+/// Calls the callbacks registered for a device: for drivers that learn of events themselves.
+///
+/// @param device_name
+///   The device; NULL does nothing.
+/// @param event
+///   RTE_DEV_EVENT_ADD or RTE_DEV_EVENT_REMOVE; other values do nothing.
+///
+/// Callbacks run on the calling thread, with no lock held. As the function of the same name in DPDK.
+///
+/// # Safety
+/// `device_name` is NULL or a C string.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_dev_event_callback_process(
+    device_name: *const c_char,
+    event: EventType,
+) {
+    returning_answer("rte_dev_event_callback_process", || {
+        // SAFETY: the caller's promise.
+        let device = unsafe { required(device_name, "device_name") }?;
+        if let Mode::Forwarding(host) = process().mode()? {
+            return host.stock_callback_process(device, event.0);
+        }
+        let event = match event.0 {
+            RTE_DEV_EVENT_ADD => Event::Add,
+            RTE_DEV_EVENT_REMOVE => Event::Remove,
+            other => {
+                return Err(Error::new(Kind::Invalid, format!("there is no event type {other}")));
+            }
+        };
+        process().engine.callbacks.process(device, event);
+        Ok(0)
+    });
+}
+
+/// Starts the monitor of the kernel's device events.
+///
+/// @return
+///   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+///
+/// May be called from any thread. As the function of the same name in DPDK ("Kernel Device
+/// Events").
+#[unsafe(no_mangle)]
+pub extern "C" fn rte_dev_event_monitor_start() -> c_int {
+    switch("rte_dev_event_monitor_start", |stock| stock.monitor_start)
+}
+
+/// Stops the monitor of the kernel's device events.
+///
+/// @return
+///   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+///
+/// May be called from any thread. As the function of the same name in DPDK ("Kernel Device
+/// Events").
+#[unsafe(no_mangle)]
+pub extern "C" fn rte_dev_event_monitor_stop() -> c_int {
+    switch("rte_dev_event_monitor_stop", |stock| stock.monitor_stop)
+}
+
+/// Enables the handling of faults and of removals under a running application.
+///
+/// @return
+///   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+///
+/// May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
+#[unsafe(no_mangle)]
+pub extern "C" fn rte_dev_hotplug_handle_enable() -> c_int {
+    switch("rte_dev_hotplug_handle_enable", |stock| stock.handle_enable)
+}
+
+/// Disables what rte_dev_hotplug_handle_enable enabled.
+///
+/// @return
+///   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+///
+/// May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
+#[unsafe(no_mangle)]
+pub extern "C" fn rte_dev_hotplug_handle_disable() -> c_int {
+    switch("rte_dev_hotplug_handle_disable", |stock| stock.handle_disable)
+}
+
+type Switch = unsafe extern "C" fn() -> c_int;
+
+fn switch(name: &str, of: impl Fn(&crate::hosted::host::Stock) -> Option<Switch>) -> c_int {
+    returning_code(name, || switched(of))
+}
+
+fn switched(of: impl Fn(&crate::hosted::host::Stock) -> Option<Switch>) -> Result<c_int> {
+    let host = match process().mode()? {
+        Mode::Hosted(platform) => platform.hosted.host,
+        Mode::Forwarding(host) => host,
+        Mode::Embedded(_) => {
+            return Err(Error::new(
+                Kind::NotSupported,
+                "the embedded runtime does not watch the kernel yet; DPDK processes do",
+            ));
+        }
+    };
+    host.stock_switch(of(&host.stock))
+}
+
+fn identity(function: OnEvent, argument: *mut c_void) -> CallbackId {
+    CallbackId { function: function as usize, argument: argument as usize }
+}
+
+fn as_host(function: OnEvent) -> crate::hosted::host::EventCallback {
+    // SAFETY: EventType is a transparent c_int, so the two types are the same function in C.
+    unsafe { std::mem::transmute(function) }
+}

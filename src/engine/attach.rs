@@ -1,0 +1,73 @@
+//! Attach: the steps of the guide, "Attach and Detach", in order.
+
+use std::ffi::CStr;
+
+use super::Engine;
+use super::order::Phase;
+use crate::error::{Error, Kind, Result};
+use crate::ports::{Bus, Devargs, DeviceId, Platform, Plugged, label, unsupported};
+
+/// A device that is attached after the call.
+#[derive(Debug)]
+pub struct Attached {
+    /// The device.
+    pub device: DeviceId,
+    /// Whether this call attached it; `false` when it was attached before.
+    pub new: bool,
+}
+
+impl Engine {
+    /// Attaches the device that `text` describes.
+    ///
+    /// Like stock, a device that is attached already is a success, and one whose probe failed stays
+    /// listed without a driver.
+    pub fn attach<P: Platform>(&self, platform: &P, text: &CStr) -> Result<Attached> {
+        // 1. parse
+        let devargs = platform.parse(text)?;
+        let bus = devargs.bus().ok_or_else(|| no_bus(text))?;
+        let (bus_name, name) = (bus.bus_name(), devargs.name().to_owned());
+        if !bus.can_plug() {
+            return Err(unsupported(&bus_name, &name, "plug"));
+        }
+        let mut turn = self.order.enter(&bus_name, &name)?;
+        // 2. insert, scan, find
+        let device = self.discover(&bus, devargs)?;
+        // 3. plug
+        let plugged = turn.during(Phase::Plug, || bus.plug(device))?;
+        let new = matches!(plugged, Plugged::Probed);
+        let state = if new { "attached" } else { "attached already" };
+        log::debug!("{}: {state}", label(&bus_name, &name));
+        Ok(Attached { device, new })
+    }
+
+    fn discover<B: Bus, D: Devargs<Bus = B>>(&self, bus: &B, mut devargs: D) -> Result<DeviceId> {
+        let _alone = self.discovery.enter(&self.order);
+        let name = devargs.name().to_owned();
+        let found = devargs
+            .insert()
+            .and_then(|()| bus.scan(&name))
+            .and_then(|()| bus.find(&name).ok_or_else(|| not_found(&bus.bus_name(), &name)));
+        // A device that is there already owns the entry.
+        if found.is_err() && bus.find(&name).is_none() {
+            devargs.withdraw();
+        }
+        found
+    }
+}
+
+fn no_bus(text: &CStr) -> Error {
+    Error::new(
+        Kind::Invalid,
+        format!(
+            "\"{}\": names a class but no bus: add bus=NAME to say where the device is",
+            text.to_string_lossy()
+        ),
+    )
+}
+
+fn not_found(bus: &CStr, name: &CStr) -> Error {
+    Error::new(
+        Kind::NoDevice,
+        format!("{}: scan did not find the device: check the name", label(bus, name)),
+    )
+}

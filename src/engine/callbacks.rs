@@ -1,0 +1,224 @@
+//! Device event callbacks: register, unregister, process.
+//!
+//! The semantics are stock's since DPDK 24.11 with two repairs: a callback is never freed under a
+//! running call, and a callback may unregister itself.
+
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
+use std::thread::{self, ThreadId};
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Kind, Result};
+
+/// What happened to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// `RTE_DEV_EVENT_ADD`: it became available for probing.
+    Add,
+    /// `RTE_DEV_EVENT_REMOVE`: it is gone.
+    Remove,
+}
+
+/// Identifies a callback: function and argument, as the C caller gave them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallbackId {
+    /// The function's address.
+    pub function: usize,
+    /// The user argument.
+    pub argument: usize,
+}
+
+/// The argument value that matches every argument on unregister.
+pub const ANY_ARGUMENT: usize = usize::MAX;
+
+type Invoke = Box<dyn Fn(&CStr, Event) + Send + Sync>;
+
+struct Callback {
+    id: CallbackId,
+    /// The device it is for; `None` means all.
+    device: Option<CString>,
+    invoke: Invoke,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    removed: bool,
+    /// The threads that are inside it, one entry per call.
+    running: Vec<ThreadId>,
+}
+
+/// The registered callbacks, called in order of registration.
+#[derive(Default)]
+pub struct Callbacks {
+    list: Mutex<Vec<Arc<Callback>>>,
+}
+
+impl Callbacks {
+    /// Registers a callback for one device, or for all with `None`.
+    ///
+    /// [`Kind::Exists`] when the same function, argument and device are registered.
+    pub fn register(&self, device: Option<&CStr>, id: CallbackId, invoke: Invoke) -> Result<()> {
+        let mut list = self.list.lock();
+        if list.iter().any(|c| c.id == id && c.device.as_deref() == device) {
+            return Err(Error::new(
+                Kind::Exists,
+                "event callback: the same function, argument and device are registered already",
+            ));
+        }
+        let state = Mutex::default();
+        list.push(Arc::new(Callback { id, device: device.map(CStr::to_owned), invoke, state }));
+        Ok(())
+    }
+
+    /// Unregisters every match and returns how many there were.
+    ///
+    /// `device` `None` matches every device, [`ANY_ARGUMENT`] every argument. When one of the
+    /// matches runs in another thread all stay registered and the error is [`Kind::Again`]; after a
+    /// success none of them runs, except one that unregistered itself from inside.
+    pub fn unregister(&self, device: Option<&CStr>, id: CallbackId) -> Result<usize> {
+        let mut list = self.list.lock();
+        let me = thread::current().id();
+        let matching: Vec<_> = list.iter().filter(|c| c.matches(device, id)).cloned().collect();
+        if matching.is_empty() {
+            return Err(Error::new(Kind::NotFound, "event callback: no such registration"));
+        }
+        // A callback starts only with the list locked, so what rests now stays at rest.
+        if matching.iter().any(|c| c.state.lock().running.iter().any(|t| *t != me)) {
+            return Err(Error::new(
+                Kind::Again,
+                "event callback: it runs in another thread: unregister it again when it is done",
+            ));
+        }
+        for callback in &matching {
+            callback.state.lock().removed = true;
+        }
+        list.retain(|c| !c.state.lock().removed);
+        Ok(matching.len())
+    }
+
+    /// Calls every callback that wants events of this device, with no lock held.
+    pub fn process(&self, device: &CStr, event: Event) {
+        let snapshot: Vec<_> = {
+            let list = self.list.lock();
+            list.iter().filter(|c| c.wants(device)).cloned().collect()
+        };
+        for callback in snapshot {
+            if let Some(_running) = self.start(&callback) {
+                (callback.invoke)(device, event);
+            }
+        }
+    }
+
+    /// Marks the callback as running here, unless it has been unregistered meanwhile.
+    fn start<'a>(&self, callback: &'a Callback) -> Option<Running<'a>> {
+        let _list = self.list.lock();
+        let mut state = callback.state.lock();
+        if state.removed {
+            return None;
+        }
+        state.running.push(thread::current().id());
+        Some(Running(callback))
+    }
+}
+
+impl Callback {
+    fn matches(&self, device: Option<&CStr>, id: CallbackId) -> bool {
+        let argument = id.argument == ANY_ARGUMENT || self.id.argument == id.argument;
+        let device = device.is_none() || self.device.as_deref() == device;
+        self.id.function == id.function && argument && device
+    }
+
+    fn wants(&self, device: &CStr) -> bool {
+        self.device.as_deref().is_none_or(|mine| mine == device)
+    }
+}
+
+struct Running<'a>(&'a Callback);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        let me = thread::current().id();
+        if let Some(at) = state.running.iter().rposition(|t| *t == me) {
+            state.running.remove(at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc::channel;
+
+    const ID: CallbackId = CallbackId { function: 1, argument: 2 };
+
+    fn counter(hits: &Arc<AtomicUsize>) -> Invoke {
+        let hits = hits.clone();
+        Box::new(move |_, _| {
+            hits.fetch_add(1, Ordering::SeqCst);
+        })
+    }
+
+    #[test]
+    fn names_are_compared_exactly() {
+        let (callbacks, hits) = (Callbacks::default(), Arc::default());
+        callbacks.register(Some(c"a"), ID, counter(&hits)).unwrap();
+        callbacks.process(c"ab", Event::Add);
+        callbacks.process(c"a", Event::Add);
+        assert_eq!(hits.load(Ordering::SeqCst), 1);
+        let twice = callbacks.register(Some(c"a"), ID, counter(&hits)).unwrap_err();
+        assert_eq!(twice.kind(), Kind::Exists);
+    }
+
+    #[test]
+    fn unregister_needs_function_argument_and_device() {
+        let (callbacks, hits) = (Callbacks::default(), Arc::default());
+        for (device, argument) in [(None, 2), (Some(c"a"), 2), (Some(c"b"), 3)] {
+            callbacks.register(device, CallbackId { argument, ..ID }, counter(&hits)).unwrap();
+        }
+        let other = CallbackId { function: 9, argument: ANY_ARGUMENT };
+        assert_eq!(callbacks.unregister(None, other).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(callbacks.unregister(Some(c"b"), ID).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(callbacks.unregister(None, ID).unwrap(), 2);
+        let any = CallbackId { argument: ANY_ARGUMENT, ..ID };
+        assert_eq!(callbacks.unregister(Some(c"b"), any).unwrap(), 1);
+    }
+
+    #[test]
+    fn a_callback_unregisters_itself() {
+        let callbacks: Arc<Callbacks> = Arc::default();
+        let (inner, (tx, rx)) = (callbacks.clone(), channel());
+        let tx = Mutex::new(tx);
+        let invoke: Invoke = Box::new(move |_, _| {
+            tx.lock().send(inner.unregister(None, ID).unwrap()).unwrap();
+        });
+        callbacks.register(None, ID, invoke).unwrap();
+        callbacks.process(c"a", Event::Remove);
+        callbacks.process(c"a", Event::Remove);
+        assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1]);
+    }
+
+    #[test]
+    fn running_elsewhere_means_again_and_all_stay() {
+        let callbacks: Arc<Callbacks> = Arc::default();
+        let ((entered, inside), (leave, may_leave)) = (channel(), channel::<()>());
+        let ends = Mutex::new((entered, may_leave));
+        let invoke: Invoke = Box::new(move |_, _| {
+            let ends = ends.lock();
+            ends.0.send(()).unwrap();
+            ends.1.recv().unwrap();
+        });
+        callbacks.register(Some(c"a"), ID, invoke).unwrap();
+        callbacks.register(Some(c"b"), ID, Box::new(|_, _| ())).unwrap();
+        let runner = callbacks.clone();
+        let thread = thread::spawn(move || runner.process(c"a", Event::Add));
+        inside.recv().unwrap();
+        assert_eq!(callbacks.unregister(None, ID).unwrap_err().kind(), Kind::Again);
+        leave.send(()).unwrap();
+        thread.join().unwrap();
+        assert_eq!(callbacks.unregister(None, ID).unwrap(), 2);
+    }
+}

@@ -1,0 +1,21 @@
+//! What happens on attach, detach and event, in which order. No DPDK, no system calls.
+
+#![forbid(unsafe_code)]
+
+pub mod attach;
+pub mod callbacks;
+pub mod detach;
+pub mod order;
+
+use order::Order;
+
+/// The engine's state, one per process.
+#[derive(Default)]
+pub struct Engine {
+    /// Who works on which device.
+    pub order: Order,
+    /// Serialises list insertion, scan and look-up.
+    pub discovery: order::Discovery,
+    /// The registered device event callbacks.
+    pub callbacks: callbacks::Callbacks,
+}

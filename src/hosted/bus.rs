@@ -1,0 +1,323 @@
+//! A bus of the host EAL, driven through its `struct rte_bus` as the EAL itself does.
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::ptr::NonNull;
+
+use parking_lot::Mutex;
+
+use super::Hosted;
+use super::host::text;
+use super::layout::{BUS_ALLOW_MULTI_PROBE, DEVARGS_ARGS, Generation, NAME};
+use crate::error::{Error, Kind, Result, describe_code};
+use crate::ports::{self, DeviceId, Plugged, label};
+use crate::sys::dl;
+
+type Compare = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
+type Scan = unsafe extern "C" fn() -> c_int;
+type FindDevice = unsafe extern "C" fn(*const c_void, Compare, *const c_void) -> *mut c_void;
+type FindDeviceOnBus =
+    unsafe extern "C" fn(*const c_void, *const c_void, Compare, *const c_void) -> *mut c_void;
+type OnDevice = unsafe extern "C" fn(*mut c_void) -> c_int;
+type ProbeDevice = unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int;
+type ParseName = unsafe extern "C" fn(*const c_char, *mut c_void) -> c_int;
+
+/// A `struct rte_bus` of the host. Buses register at load time and stay.
+#[derive(Clone, Copy)]
+pub struct HostBus {
+    hosted: &'static Hosted,
+    address: NonNull<c_void>,
+}
+
+/// Devices that 26.07 shows with a driver although their probe still runs.
+static PROBING: Mutex<Vec<DeviceId>> = Mutex::new(Vec::new());
+
+impl HostBus {
+    /// The bus at this address.
+    ///
+    /// # Safety
+    /// `address` is a registered `struct rte_bus` of the host whose layout is `hosted.layout`.
+    pub unsafe fn new(hosted: &'static Hosted, address: NonNull<c_void>) -> Self {
+        Self { hosted, address }
+    }
+
+    /// The bus of this name.
+    pub fn named(hosted: &'static Hosted, name: &CStr) -> Option<Self> {
+        // SAFETY: a C string; the host returns one of its buses or NULL.
+        let address = unsafe { (hosted.eal.bus_find_by_name)(name.as_ptr()) };
+        // SAFETY: the address is a registered bus.
+        NonNull::new(address).map(|address| unsafe { Self::new(hosted, address) })
+    }
+
+    /// The host's buses in order of registration.
+    pub fn all(hosted: &'static Hosted) -> impl Iterator<Item = Self> {
+        unsafe extern "C" fn any(_bus: *const c_void, _data: *const c_void) -> c_int {
+            0
+        }
+        let mut last: *const c_void = std::ptr::null();
+        std::iter::from_fn(move || {
+            // SAFETY: `last` is NULL or the bus that the previous call returned.
+            last = unsafe { (hosted.eal.bus_find)(last, any, std::ptr::null()) };
+            // SAFETY: the address is a registered bus.
+            NonNull::new(last.cast_mut()).map(|address| unsafe { Self::new(hosted, address) })
+        })
+    }
+
+    /// Where the `struct rte_bus` is.
+    pub fn address(&self) -> NonNull<c_void> {
+        self.address
+    }
+
+    /// Whether the bus takes devices of this name, by its `parse`.
+    pub fn accepts(&self, device: &CStr) -> bool {
+        // SAFETY: `bus_parse` is `rte_bus.parse`; with a NULL result pointer it only judges.
+        self.function::<ParseName>(self.hosted.layout.bus_parse)
+            .is_some_and(|parse| unsafe { parse(device.as_ptr(), std::ptr::null_mut()) } == 0)
+    }
+
+    /// The name of the device at this address, if the bus lists it. Only listed devices are read,
+    /// and the name is copied while the bus holds its list.
+    pub fn name_of(&self, device: DeviceId) -> Option<CString> {
+        struct Wanted {
+            address: *const c_void,
+            name: Option<CString>,
+        }
+        unsafe extern "C" fn same(device: *const c_void, wanted: *const c_void) -> c_int {
+            // SAFETY: `wanted` is the record below, used by this thread only during the call.
+            let wanted = unsafe { &mut *wanted.cast_mut().cast::<Wanted>() };
+            if device != wanted.address {
+                return 1;
+            }
+            // SAFETY: the bus lists the device, so it and its name are alive.
+            wanted.name = unsafe { text(read(device, NAME)) }.map(CStr::to_owned);
+            0
+        }
+        let mut wanted = Wanted { address: device.as_ptr(), name: None };
+        self.find_device(same, (&raw mut wanted).cast());
+        wanted.name
+    }
+
+    /// All devices of the bus, in its order.
+    pub fn devices(&self) -> Vec<DeviceId> {
+        unsafe extern "C" fn collect(device: *const c_void, list: *const c_void) -> c_int {
+            // SAFETY: `list` is the vector below, used by this thread only during the call.
+            let list = unsafe { &mut *list.cast_mut().cast::<Vec<DeviceId>>() };
+            list.extend(DeviceId::from_ptr(device));
+            1
+        }
+        let mut list: Vec<DeviceId> = vec![];
+        self.find_device(collect, (&raw mut list).cast());
+        list
+    }
+
+    /// The driver of a listed device; NULL when none holds it.
+    ///
+    /// # Safety
+    /// The device is listed on this bus.
+    pub unsafe fn driver_of(&self, device: DeviceId) -> *const c_void {
+        // SAFETY: the caller's promise.
+        unsafe { read(device.as_ptr(), self.hosted.layout.device_driver) }
+    }
+
+    /// Where the argument string of a listed device stands, or NULL.
+    ///
+    /// # Safety
+    /// The device is listed on this bus.
+    pub unsafe fn arguments_of(&self, device: DeviceId) -> *const c_char {
+        // SAFETY: the caller's promise; the devargs of a listed device are alive.
+        unsafe {
+            let devargs: *const c_void = read(device.as_ptr(), self.hosted.layout.device_devargs);
+            if devargs.is_null() { std::ptr::null() } else { read(devargs, DEVARGS_ARGS) }
+        }
+    }
+
+    fn find_device(&self, compare: Compare, data: *const c_void) -> *mut c_void {
+        let null = std::ptr::null();
+        let offset = self.hosted.layout.bus_find_device;
+        match self.hosted.layout.generation {
+            Generation::Plug => self
+                .function::<FindDevice>(offset)
+                // SAFETY: `rte_bus.find_device` up to 26.03; starts at the first device.
+                .map_or(std::ptr::null_mut(), |find| unsafe { find(null, compare, data) }),
+            Generation::ProbeDevice => self
+                .function::<FindDeviceOnBus>(offset)
+                // SAFETY: `rte_bus.find_device` since 26.07: the bus comes first.
+                .map_or(std::ptr::null_mut(), |find| unsafe {
+                    find(self.address.as_ptr(), null, compare, data)
+                }),
+        }
+    }
+
+    /// A function pointer of the bus, `None` when it is NULL.
+    fn function<F: Copy>(&self, offset: usize) -> Option<F> {
+        // SAFETY: the offset is a function pointer of `struct rte_bus` in this host's layout, and
+        // every caller names the type that the field has.
+        unsafe {
+            let pointer: *mut c_void = read(self.address.as_ptr(), offset);
+            NonNull::new(pointer).map(|pointer| dl::as_function(pointer))
+        }
+    }
+
+    fn label(&self, device: &CStr) -> String {
+        label(&ports::Bus::bus_name(self), device)
+    }
+
+    /// Up to 26.03: the bus finds the driver itself.
+    fn plug_by_bus(&self, device: DeviceId) -> Result<c_int> {
+        let plug = self.function::<OnDevice>(self.hosted.layout.bus_plug).ok_or_else(no_plug)?;
+        // SAFETY: `rte_bus.plug` of the bus that lists the device.
+        let code = unsafe { plug(device.as_ptr()) };
+        Ok(if code > 0 { -libc::ENOTSUP } else { code })
+    }
+
+    /// From 26.07: every driver that matches is asked in turn.
+    fn probe_by_drivers(&self, device: DeviceId) -> Result<c_int> {
+        let probe =
+            self.function::<ProbeDevice>(self.hosted.layout.bus_plug).ok_or_else(no_plug)?;
+        let find_driver = self.hosted.eal.bus_find_driver.ok_or_else(no_plug)?;
+        let (bus, at) = (self.address.as_ptr(), self.hosted.layout.device_driver);
+        let pointer: *mut c_void = device.as_ptr();
+        // SAFETY: a bool of `struct rte_bus` since 26.07.
+        let many: u8 = unsafe { read(bus, BUS_ALLOW_MULTI_PROBE) };
+        let mut driver: *mut c_void = std::ptr::null_mut();
+        loop {
+            // SAFETY: the bus, the previous driver or NULL, and a device of the bus.
+            driver = unsafe { find_driver(bus, driver, pointer) };
+            if driver.is_null() {
+                return Ok(-libc::ENOTSUP);
+            }
+            // SAFETY: the device is listed.
+            let was_probed = unsafe { !self.driver_of(device).is_null() };
+            if was_probed && many == 0 {
+                return Ok(-libc::EEXIST);
+            }
+            // The bus reads driver flags through the device while it probes.
+            let code = match was_probed {
+                // SAFETY: `rte_bus.probe_device` with a driver that matches the device.
+                true => unsafe { probe(driver, pointer) },
+                false => {
+                    PROBING.lock().push(device);
+                    // SAFETY: as above; the field is ours to set until the probe is done.
+                    let code = unsafe {
+                        write(pointer, at, driver);
+                        let code = probe(driver, pointer);
+                        if code != 0 {
+                            write(pointer, at, std::ptr::null_mut::<c_void>());
+                        }
+                        code
+                    };
+                    PROBING.lock().retain(|d| *d != device);
+                    code
+                }
+            };
+            if code <= 0 {
+                return Ok(code);
+            }
+        }
+    }
+}
+
+impl ports::Bus for HostBus {
+    fn bus_name(&self) -> CString {
+        // SAFETY: `rte_bus.name` is a C string with the life of the bus.
+        unsafe { text(read(self.address.as_ptr(), NAME)) }.unwrap_or_default().to_owned()
+    }
+
+    fn can_plug(&self) -> bool {
+        self.function::<OnDevice>(self.hosted.layout.bus_plug).is_some()
+    }
+
+    fn can_unplug(&self) -> bool {
+        self.function::<OnDevice>(self.hosted.layout.bus_unplug).is_some()
+    }
+
+    fn scan(&self, device: &CStr) -> Result<()> {
+        let scan = self.function::<Scan>(self.hosted.layout.bus_scan);
+        // SAFETY: `rte_bus.scan` takes nothing.
+        match scan.map_or(-libc::ENOTSUP, |scan| unsafe { scan() }) {
+            0 => Ok(()),
+            code => Err(Error::new(
+                Kind::Code(code),
+                format!("{}: scan of the bus failed: {}", self.label(device), describe_code(code)),
+            )),
+        }
+    }
+
+    fn find(&self, device: &CStr) -> Option<DeviceId> {
+        unsafe extern "C" fn same_name(device: *const c_void, name: *const c_void) -> c_int {
+            // SAFETY: the bus lists the device; `name` is the C string of the call below.
+            unsafe {
+                match text(read(device, NAME)) {
+                    Some(own) => c_int::from(own != CStr::from_ptr(name.cast())),
+                    None => 1,
+                }
+            }
+        }
+        DeviceId::from_ptr(self.find_device(same_name, device.as_ptr().cast()))
+    }
+
+    fn is_probed(&self, device: DeviceId) -> bool {
+        // SAFETY: the engine asks only for devices that the bus lists.
+        let driver = unsafe { self.driver_of(device) };
+        !driver.is_null() && !PROBING.lock().contains(&device)
+    }
+
+    fn plug(&self, device: DeviceId) -> Result<Plugged> {
+        self.hosted.check_device(self, device)?;
+        let name = self.name_of(device).unwrap_or_default();
+        let code = match self.hosted.layout.generation {
+            Generation::Plug => self.plug_by_bus(device)?,
+            Generation::ProbeDevice => self.probe_by_drivers(device)?,
+        };
+        match code {
+            0 => Ok(Plugged::Probed),
+            code if code == -libc::EEXIST && self.is_probed(device) => Ok(Plugged::Already),
+            code => Err(Error::new(
+                Kind::Code(code),
+                format!("{}: probe failed: {}", self.label(&name), describe_code(code)),
+            )),
+        }
+    }
+
+    fn unplug(&self, device: DeviceId) -> Result<()> {
+        let unplug =
+            self.function::<OnDevice>(self.hosted.layout.bus_unplug).ok_or_else(no_plug)?;
+        let name = self.name_of(device).unwrap_or_default();
+        // SAFETY: `rte_bus.unplug` of the bus that lists the device.
+        let code = unsafe { unplug(device.as_ptr()) };
+        if code != 0 {
+            let returned = if code < 0 { code } else { -libc::ENOENT };
+            return Err(Error::new(
+                Kind::Code(returned),
+                format!("{}: remove failed: {}", self.label(&name), describe_code(code)),
+            ));
+        }
+        if self.hosted.layout.generation == Generation::ProbeDevice {
+            let at = self.hosted.layout.device_driver;
+            // SAFETY: since 26.07 the device stays listed and the caller clears its driver.
+            unsafe { write(device.as_ptr(), at, std::ptr::null_mut::<c_void>()) };
+        }
+        Ok(())
+    }
+}
+
+fn no_plug() -> Error {
+    Error::new(Kind::NotSupported, "the bus cannot attach or detach at run time")
+}
+
+/// Reads a field.
+///
+/// # Safety
+/// `object` is alive and has a `T` at `offset`.
+unsafe fn read<T: Copy>(object: *const c_void, offset: usize) -> T {
+    // SAFETY: the caller's promise.
+    unsafe { object.byte_add(offset).cast::<T>().read() }
+}
+
+/// Writes a field.
+///
+/// # Safety
+/// `object` is alive, has a `T` at `offset`, and nobody else writes it.
+unsafe fn write<T>(object: *mut c_void, offset: usize, value: T) {
+    // SAFETY: the caller's promise.
+    unsafe { object.byte_add(offset).cast::<T>().write(value) }
+}

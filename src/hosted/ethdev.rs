@@ -1,0 +1,153 @@
+//! The Port Hotplug API over ethdev's public functions: attach by devargs, detach by port number.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_int, c_void};
+
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+
+use super::Platform;
+use crate::error::{Error, Kind, Result};
+use crate::ports::{Bus as _, DeviceId, Platform as _, label};
+use crate::sys::dl::{self, Object};
+
+type FindNextOf = unsafe extern "C" fn(u16, *const c_void) -> u16;
+type IsValidPort = unsafe extern "C" fn(u16) -> c_int;
+
+/// ethdev's functions.
+struct Ethdev {
+    find_next_of: FindNextOf,
+    is_valid_port: IsValidPort,
+}
+
+impl Ethdev {
+    /// ethdev, if it is loaded.
+    fn get() -> Option<&'static Self> {
+        static ETHDEV: OnceCell<Ethdev> = OnceCell::new();
+        static SEARCHED_AT: Mutex<u64> = Mutex::new(0);
+        if let Some(ethdev) = ETHDEV.get() {
+            return Some(ethdev);
+        }
+        // Search again only when something was loaded since.
+        let loads = dl::load_count();
+        if std::mem::replace(&mut *SEARCHED_AT.lock(), loads) == loads {
+            return None;
+        }
+        ETHDEV.get_or_try_init(|| Self::load().ok_or(())).ok()
+    }
+
+    fn load() -> Option<Self> {
+        let object = Object::defining(c"rte_eth_find_next_of")?;
+        // SAFETY: the C signatures, the same in 20.11 … 26.07.
+        unsafe {
+            Some(Self {
+                find_next_of: object.function::<FindNextOf>(c"rte_eth_find_next_of")?,
+                is_valid_port: object.function::<IsValidPort>(c"rte_eth_dev_is_valid_port")?,
+            })
+        }
+    }
+
+    fn is_valid(&self, port: u16) -> bool {
+        // SAFETY: any number is allowed.
+        unsafe { (self.is_valid_port)(port) != 0 }
+    }
+
+    /// The ports of a device. The pointer is compared only.
+    fn ports_of(&self, device: DeviceId) -> Vec<u16> {
+        let mut ports = vec![];
+        let mut from = 0;
+        loop {
+            // SAFETY: any number and pointer are allowed.
+            let port = unsafe { (self.find_next_of)(from, device.as_ptr()) };
+            if !self.is_valid(port) {
+                return ports;
+            }
+            ports.push(port);
+            from = port + 1;
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Owner {
+    device: DeviceId,
+    bus: CString,
+    name: CString,
+}
+
+/// Which device a port number belonged to last: a closed port does not tell any more.
+#[derive(Default)]
+pub struct Ports {
+    owners: Mutex<HashMap<u16, Owner>>,
+}
+
+impl Ports {
+    /// Remembers the ports of a device that has just been attached.
+    pub fn learn(&self, platform: &Platform, device: DeviceId) {
+        let Some(ethdev) = Ethdev::get() else { return };
+        let ports = ethdev.ports_of(device);
+        if ports.is_empty() {
+            return;
+        }
+        let Some((bus, name)) = platform.locate(device) else { return };
+        let owner = Owner { device, bus: bus.bus_name(), name };
+        self.owners.lock().extend(ports.into_iter().map(|port| (port, owner.clone())));
+    }
+
+    /// Remembers the ports of all devices, those of the command line.
+    pub fn learn_all(&self, platform: &Platform) {
+        for device in platform.devices() {
+            self.learn(platform, device);
+        }
+    }
+
+    /// Forgets a device that has been detached.
+    pub fn forget(&self, device: DeviceId) {
+        self.owners.lock().retain(|_, owner| owner.device != device);
+    }
+
+    /// The first port of a device that has just been attached.
+    pub fn first_of(&self, device: DeviceId) -> Result<Option<u16>> {
+        Ok(ethdev()?.ports_of(device).first().copied())
+    }
+
+    /// The device behind a port that may be detached: closed, and none of its device's ports open.
+    pub fn closed_port(&self, port: u16) -> Result<(DeviceId, CString)> {
+        let ethdev = ethdev()?;
+        let busy = |owner: &str, open: u16| {
+            Error::new(
+                Kind::Busy,
+                format!("port {port}: {owner}port {open} is open: stop and close it first"),
+            )
+        };
+        if ethdev.is_valid(port) {
+            return Err(busy("", port));
+        }
+        let owner = self.owners.lock().get(&port).cloned().ok_or_else(|| {
+            Error::new(Kind::NoDevice, format!("port {port}: no device is known to have had it"))
+        })?;
+        if let Some(open) = ethdev.ports_of(owner.device).first() {
+            return Err(busy(&format!("{}: its ", label(&owner.bus, &owner.name)), *open));
+        }
+        Ok((owner.device, owner.name))
+    }
+}
+
+/// Fails when ethdev is not loaded.
+pub fn check_loaded() -> Result<()> {
+    ethdev().map(drop)
+}
+
+/// The error for a device without a port.
+pub fn no_port(devargs: &CStr) -> Error {
+    Error::new(
+        Kind::NoDevice,
+        format!("\"{}\": its driver made no Ethernet port", devargs.to_string_lossy()),
+    )
+}
+
+fn ethdev() -> Result<&'static Ethdev> {
+    Ethdev::get().ok_or_else(|| {
+        Error::new(Kind::NotSupported, "port hotplug: librte_ethdev is not loaded in this process")
+    })
+}

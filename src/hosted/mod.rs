@@ -1,0 +1,349 @@
+//! The engine's platform over a live DPDK EAL: its buses, its devargs, and buses of ours beside them.
+
+pub mod bus;
+pub mod devargs;
+pub mod ethdev;
+pub mod host;
+pub mod layout;
+pub mod logging;
+mod stock;
+
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Kind, Result};
+use crate::ports::{self, Bus, DeviceId, DeviceState, Plugged};
+use crate::proto::devargs::explicit_bus;
+use crate::registry::{self, Registry};
+use crate::sys::{dl, peers};
+use bus::HostBus;
+use devargs::HostDevargs;
+use host::{Eal, Host, text};
+use layout::{Layout, NAME, Version};
+
+/// A host whose version and layouts are known.
+pub struct Hosted {
+    /// The host.
+    pub host: &'static Host,
+    /// Its functions.
+    pub eal: &'static Eal,
+    /// Its version.
+    pub version: Version,
+    /// Its layouts.
+    pub layout: Layout,
+    /// Whether the host's multi-process channel works, once that is known.
+    ipc: Mutex<Option<bool>>,
+}
+
+impl Hosted {
+    /// Recognises the host, or says why it cannot be worked with.
+    pub fn new(host: &'static Host) -> Result<&'static Self> {
+        let refuse = |cause: String| Error::new(Kind::NotSupported, cause);
+        let eal = host.eal().map_err(|missing| {
+            refuse(format!("it has no {missing}: it is older than {}", layout::OLDEST))
+        })?;
+        let version = host.version().ok_or_else(|| refuse("its version is unreadable".into()))?;
+        let layout = Layout::of(version, eal.bus_find_driver.is_some()).ok_or_else(|| {
+            refuse(format!(
+                "version {version} is not known (known: {} to {})",
+                layout::OLDEST,
+                layout::NEWEST
+            ))
+        })?;
+        // Kept for good, like the host itself.
+        let hosted: &'static Self =
+            Box::leak(Box::new(Self { host, eal, version, layout, ipc: Mutex::new(None) }));
+        for bus in HostBus::all(hosted) {
+            hosted.check_bus(&bus)?;
+            if let Some(device) = bus.devices().first() {
+                hosted.check_device(&bus, *device)?;
+            }
+        }
+        Ok(hosted)
+    }
+
+    /// Whether another process of this DPDK takes part in hotplug, so that the host has to do it.
+    ///
+    /// A secondary always has its primary. Without the host's channel every process is alone.
+    pub fn has_peers(&self) -> bool {
+        if !self.ipc_works() {
+            return false;
+        }
+        !self.eal.is_primary() || self.eal.runtime_directory().is_some_and(peers::secondaries_live)
+    }
+
+    /// Forgets whether the host's channel works: it starts or stops.
+    pub fn forget_ipc(&self) {
+        *self.ipc.lock() = None;
+    }
+
+    /// Asked of the host itself by registering an action of ours: options do not tell.
+    fn ipc_works(&self) -> bool {
+        let mut known = self.ipc.lock();
+        if let Some(works) = *known {
+            return works;
+        }
+        const NAME: &CStr = c"rte_hotplug_channel_check";
+        unsafe extern "C" fn ignore(_message: *const c_void, _peer: *const c_void) -> c_int {
+            0
+        }
+        let saved = self.host.rte_errno();
+        // SAFETY: the calling thread's own variable.
+        let before = saved.map(|p| unsafe { p.read() });
+        // SAFETY: a C string and a handler that lives for ever; unregistered at once.
+        let works = unsafe { (self.eal.mp_action_register)(NAME.as_ptr(), Some(ignore)) } == 0;
+        if works {
+            // SAFETY: as above.
+            unsafe { (self.eal.mp_action_unregister)(NAME.as_ptr()) };
+        }
+        if let (Some(errno), Some(before)) = (saved, before) {
+            // SAFETY: the calling thread's own variable.
+            unsafe { errno.write(before) };
+        }
+        *known = Some(works);
+        works
+    }
+
+    /// Compares what the layout reads with what the host's accessors say.
+    fn check_bus(&self, bus: &HostBus) -> Result<()> {
+        let (address, name) = (bus.address().as_ptr(), bus.bus_name());
+        // SAFETY: a registered bus; the accessor returns its name.
+        let official = self.eal.bus_name.and_then(|f| unsafe { text(f(address)) });
+        let functions = [self.layout.bus_scan, self.layout.bus_find_device];
+        let code = functions.iter().all(|offset| {
+            // SAFETY: struct rte_bus is larger than every offset of the table.
+            dl::is_in_object(unsafe { address.byte_add(*offset).cast::<*const c_void>().read() })
+        });
+        let same = official.is_none_or(|official| official == name.as_c_str());
+        if code && same { Ok(()) } else { Err(self.mismatch("struct rte_bus")) }
+    }
+
+    /// The same for a device that its bus lists.
+    fn check_device(&self, bus: &HostBus, device: DeviceId) -> Result<()> {
+        let at: *const c_void = device.as_ptr();
+        // SAFETY: the device is listed; every offset of the table lies inside struct rte_device.
+        let field = |offset: usize| unsafe { at.byte_add(offset).cast::<*const c_void>().read() };
+        // SAFETY: the accessors read a listed device.
+        let agrees = unsafe {
+            self.eal.dev_name.is_none_or(|f| f(at).cast() == field(NAME))
+                && self.eal.dev_driver.is_none_or(|f| f(at) == field(self.layout.device_driver))
+                && self.eal.dev_devargs.is_none_or(|f| f(at) == field(self.layout.device_devargs))
+                && self.eal.dev_bus.is_none_or(|f| f(at) == field(self.layout.device_bus))
+                && field(self.layout.device_bus) == bus.address().as_ptr().cast_const()
+        };
+        if agrees { Ok(()) } else { Err(self.mismatch("struct rte_device")) }
+    }
+
+    fn mismatch(&self, what: &str) -> Error {
+        let version = self.version;
+        Error::new(
+            Kind::NotSupported,
+            format!("{what} is not laid out as DPDK {version} has it: is it a changed build?"),
+        )
+    }
+}
+
+/// The hosted platform: the host's buses and ours.
+#[derive(Clone, Copy)]
+pub struct Platform {
+    /// The host.
+    pub hosted: &'static Hosted,
+    /// Our buses.
+    pub registry: &'static Registry,
+}
+
+/// A bus of the host or of ours.
+#[derive(Clone)]
+pub enum AnyBus {
+    /// The host's.
+    Host(HostBus),
+    /// Registered with this library.
+    Ours(Arc<registry::Bus>),
+}
+
+/// Devargs for a bus of the host or of ours.
+pub enum AnyDevargs {
+    /// The host's.
+    Host(HostDevargs),
+    /// For a bus registered with this library.
+    Ours(registry::devargs::Devargs),
+}
+
+/// Calls the same method of whichever variant it is.
+macro_rules! either {
+    ($kind:ident, $value:expr, $it:ident => $call:expr) => {
+        match $value {
+            $kind::Host($it) => $call,
+            $kind::Ours($it) => $call,
+        }
+    };
+}
+
+impl Platform {
+    /// What a listed device shows, or `None` when no bus lists this address.
+    pub fn view(&self, device: DeviceId) -> Option<DeviceView> {
+        if self.registry.device_at(device).is_some() {
+            return None;
+        }
+        let bus = HostBus::all(self.hosted).find(|bus| bus.name_of(device).is_some())?;
+        let layout = self.hosted.layout;
+        let at: *const c_void = device.as_ptr();
+        // SAFETY: the bus lists the device, and the offsets are those of its layout.
+        unsafe {
+            let pointer = |from: *const c_void, offset: usize| {
+                from.byte_add(offset).cast::<*const c_char>().read()
+            };
+            let driver = bus.driver_of(device);
+            Some(DeviceView {
+                name: pointer(at, NAME),
+                bus: pointer(bus.address().as_ptr(), NAME),
+                driver: if driver.is_null() { std::ptr::null() } else { pointer(driver, NAME) },
+                arguments: bus.arguments_of(device),
+                numa_node: at.byte_add(layout.device_numa).cast::<c_int>().read(),
+                state: if bus.is_probed(device) { DeviceState::Probed } else { DeviceState::Found },
+            })
+        }
+    }
+
+    /// All devices: the host's, bus by bus, then ours.
+    pub fn devices(&self) -> Vec<DeviceId> {
+        let host = HostBus::all(self.hosted).flat_map(|bus| bus.devices());
+        host.chain(self.registry.devices().iter().map(|d| d.id())).collect()
+    }
+
+    /// Whether DPDK has a bus of this name.
+    pub fn has_host_bus(&self, name: &CStr) -> bool {
+        HostBus::named(self.hosted, name).is_some()
+    }
+
+    /// Whether the text is for one of our buses: named in so many words, or a device name that ours
+    /// takes and none of the host's.
+    pub fn is_ours(&self, devargs: &CStr) -> bool {
+        if self.registry.is_empty() {
+            return false;
+        }
+        let named = explicit_bus(devargs.to_bytes());
+        let ours = |bus: &Arc<registry::Bus>| Some(bus.name().to_bytes()) == named;
+        if self.registry.buses().iter().any(ours) {
+            return true;
+        }
+        let device = devargs.to_bytes().split(|b| *b == b',').next().unwrap_or_default();
+        let Ok(device) = CString::new(device) else { return false };
+        self.registry.buses().iter().any(|bus| bus.accepts(&device))
+            && !HostBus::all(self.hosted).any(|bus| bus.accepts(&device))
+    }
+}
+
+/// What C code may ask of a device of the host; the strings live as long as the device is listed.
+pub struct DeviceView {
+    /// Its name.
+    pub name: *const c_char,
+    /// Its bus's name.
+    pub bus: *const c_char,
+    /// Its driver's name; NULL when no driver holds it.
+    pub driver: *const c_char,
+    /// Its driver's arguments; NULL when there are none.
+    pub arguments: *const c_char,
+    /// Its NUMA node, -1 when unknown.
+    pub numa_node: c_int,
+    /// Its state.
+    pub state: DeviceState,
+}
+
+impl DeviceView {
+    /// What a device of ours shows.
+    pub fn of(device: &registry::Device) -> Self {
+        Self {
+            name: device.name().as_ptr(),
+            bus: device.bus().name().as_ptr(),
+            driver: device.driver_name_ptr(),
+            arguments: device.arguments_ptr(),
+            numa_node: device.numa_node(),
+            state: device.state(),
+        }
+    }
+}
+
+impl ports::Platform for Platform {
+    type Bus = AnyBus;
+    type Devargs = AnyDevargs;
+
+    fn parse(&self, text: &CStr) -> Result<AnyDevargs> {
+        if self.is_ours(text) {
+            return registry::devargs::Devargs::parse(self.registry, text).map(AnyDevargs::Ours);
+        }
+        HostDevargs::parse(self.hosted, text).map(AnyDevargs::Host)
+    }
+
+    fn bus(&self, name: &CStr) -> Option<AnyBus> {
+        let host = HostBus::named(self.hosted, name).map(AnyBus::Host);
+        host.or_else(|| self.registry.bus(name).map(AnyBus::Ours))
+    }
+
+    fn locate(&self, device: DeviceId) -> Option<(AnyBus, CString)> {
+        if let Some(ours) = self.registry.device_at(device) {
+            return Some((AnyBus::Ours(ours.bus().clone()), ours.name().to_owned()));
+        }
+        HostBus::all(self.hosted)
+            .find_map(|bus| bus.name_of(device).map(|name| (AnyBus::Host(bus), name)))
+    }
+}
+
+impl ports::Devargs for AnyDevargs {
+    type Bus = AnyBus;
+
+    fn bus(&self) -> Option<AnyBus> {
+        match self {
+            Self::Host(devargs) => devargs.bus().map(AnyBus::Host),
+            Self::Ours(devargs) => devargs.bus().map(AnyBus::Ours),
+        }
+    }
+
+    fn name(&self) -> &CStr {
+        either!(Self, self, it => it.name())
+    }
+
+    fn insert(&mut self) -> Result<()> {
+        either!(Self, self, it => it.insert())
+    }
+
+    fn withdraw(self) {
+        either!(Self, self, it => it.withdraw());
+    }
+}
+
+impl Bus for AnyBus {
+    fn bus_name(&self) -> CString {
+        either!(Self, self, it => it.bus_name())
+    }
+
+    fn can_plug(&self) -> bool {
+        either!(Self, self, it => it.can_plug())
+    }
+
+    fn can_unplug(&self) -> bool {
+        either!(Self, self, it => it.can_unplug())
+    }
+
+    fn scan(&self, device: &CStr) -> Result<()> {
+        either!(Self, self, it => Bus::scan(it, device))
+    }
+
+    fn find(&self, device: &CStr) -> Option<DeviceId> {
+        either!(Self, self, it => it.find(device))
+    }
+
+    fn is_probed(&self, device: DeviceId) -> bool {
+        either!(Self, self, it => it.is_probed(device))
+    }
+
+    fn plug(&self, device: DeviceId) -> Result<Plugged> {
+        either!(Self, self, it => it.plug(device))
+    }
+
+    fn unplug(&self, device: DeviceId) -> Result<()> {
+        either!(Self, self, it => it.unplug(device))
+    }
+}

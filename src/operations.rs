@@ -1,0 +1,156 @@
+//! The operations of the public interface, served in whichever mode the process is in.
+//!
+//! The C functions of [`crate::capi`] are thin shells around these; Rust programs may call them
+//! directly.
+
+use std::ffi::{CStr, CString};
+
+use crate::error::{Error, Kind, Result};
+use crate::hosted::{self, ethdev};
+use crate::ports::{Bus, Devargs, DeviceId, Platform};
+use crate::process::{Mode, Process};
+
+impl Process {
+    /// Attaches the device that `devargs` describes (`rte_dev_probe`).
+    pub fn probe(&'static self, devargs: &CStr) -> Result<i32> {
+        match self.mode()? {
+            Mode::Embedded(platform) => self.engine.attach(&platform, devargs).map(|_| 0),
+            Mode::Forwarding(host) => host.stock_probe(devargs),
+            Mode::Hosted(platform)
+                if !platform.is_ours(devargs) && self.left_to_host(&platform) =>
+            {
+                let code = platform.hosted.host.stock_probe(devargs)?;
+                if let (0, Some(device)) = (code, find_described(&platform, devargs)) {
+                    self.ports.learn(&platform, device);
+                }
+                Ok(code)
+            }
+            Mode::Hosted(platform) => {
+                let attached = self.engine.attach(&platform, devargs)?;
+                if attached.new {
+                    self.ports.learn(&platform, attached.device);
+                }
+                Ok(0)
+            }
+        }
+    }
+
+    /// Detaches a device (`rte_dev_remove`).
+    pub fn remove(&'static self, device: DeviceId) -> Result<i32> {
+        match self.mode()? {
+            Mode::Embedded(platform) => self.engine.detach(&platform, device).map(|()| 0),
+            Mode::Forwarding(host) => host.stock_remove_unchecked(device),
+            Mode::Hosted(platform) => {
+                let ours = self.registry.device_at(device).is_some();
+                let code = if !ours && self.left_to_host(&platform) {
+                    platform.stock_remove(device)?
+                } else {
+                    self.engine.detach(&platform, device).map(|()| 0)?
+                };
+                if code == 0 {
+                    self.ports.forget(device);
+                }
+                Ok(code)
+            }
+        }
+    }
+
+    /// Attaches the device of this name on this bus (`rte_eal_hotplug_add`).
+    pub fn hotplug_add(&'static self, bus: &CStr, device: &CStr, arguments: &CStr) -> Result<i32> {
+        if let Mode::Forwarding(host) = self.mode()? {
+            return host.stock_hotplug_add(bus, device, arguments);
+        }
+        let parts = [bus.to_bytes(), b":", device.to_bytes(), b",", arguments.to_bytes()];
+        let devargs = CString::new(parts.concat())
+            .map_err(|_| Error::new(Kind::Invalid, "a NUL byte inside a name"))?;
+        self.probe(&devargs)
+    }
+
+    /// Detaches the device of this name on this bus (`rte_eal_hotplug_remove`).
+    pub fn hotplug_remove(&'static self, bus: &CStr, device: &CStr) -> Result<i32> {
+        match self.mode()? {
+            Mode::Forwarding(host) => host.stock_hotplug_remove(bus, device),
+            Mode::Embedded(platform) => self.remove(named(&platform, bus, device)?),
+            Mode::Hosted(platform) => self.remove(named(&platform, bus, device)?),
+        }
+    }
+
+    /// Attaches a device and returns its first Ethernet port (`rte_eth_dev_attach`).
+    pub fn attach_port(&'static self, devargs: &CStr) -> Result<u16> {
+        let platform = self.port_platform()?;
+        let parsed = platform.parse(devargs)?;
+        let bus = parsed.bus().ok_or_else(|| {
+            Error::new(Kind::Invalid, "rte_eth_dev_attach: the devargs name no bus")
+        })?;
+        let (bus_name, name) = (bus.bus_name(), parsed.name().to_owned());
+        drop(parsed);
+        // Keeps the answer true: nobody attaches or detaches the device meanwhile.
+        let _turn = self.engine.order.enter(&bus_name, &name)?;
+        if bus.find(&name).is_some_and(|device| bus.is_probed(device)) {
+            return Err(Error::new(
+                Kind::Exists,
+                format!("{}: attached already", crate::ports::label(&bus_name, &name)),
+            ));
+        }
+        code_to_result(self.probe(devargs)?)?;
+        let device = bus.find(&name).ok_or_else(|| ethdev::no_port(devargs))?;
+        match self.ports.first_of(device)? {
+            Some(port) => Ok(port),
+            None => {
+                code_to_result(self.remove(device)?)?;
+                Err(ethdev::no_port(devargs))
+            }
+        }
+    }
+
+    /// Detaches the device of a stopped and closed port and returns its name
+    /// (`rte_eth_dev_detach`).
+    pub fn detach_port(&'static self, port: u16) -> Result<CString> {
+        self.port_platform()?;
+        let (device, name) = self.ports.closed_port(port)?;
+        code_to_result(self.remove(device)?)?;
+        Ok(name)
+    }
+
+    fn port_platform(&'static self) -> Result<hosted::Platform> {
+        let Mode::Hosted(platform) = self.mode()? else {
+            return Err(Error::new(
+                Kind::NotSupported,
+                "port hotplug: Ethernet ports need a DPDK that this library works with",
+            ));
+        };
+        ethdev::check_loaded()?;
+        Ok(platform)
+    }
+}
+
+fn named<P: Platform>(platform: &P, bus: &CStr, name: &CStr) -> Result<DeviceId> {
+    let found = platform.bus(bus).ok_or_else(|| {
+        Error::new(
+            Kind::NotFound,
+            format!("{}: there is no such bus", crate::ports::label(bus, name)),
+        )
+    })?;
+    found.find(name).ok_or_else(|| {
+        Error::new(
+            Kind::Invalid,
+            format!("{}: the bus has no such device", crate::ports::label(bus, name)),
+        )
+    })
+}
+
+fn find_described(platform: &hosted::Platform, devargs: &CStr) -> Option<DeviceId> {
+    let parsed = platform.parse(devargs).ok()?;
+    parsed.bus()?.find(parsed.name())
+}
+
+/// A code that the host's own function returned, which it has logged already.
+fn code_to_result(code: i32) -> Result<()> {
+    match code {
+        0 => Ok(()),
+        code => Err(Error::new(
+            Kind::Code(code),
+            format!("the host's own function returned {}", crate::error::describe_code(code)),
+        )),
+    }
+}

@@ -1,0 +1,120 @@
+//! What the engine needs from the outside: a platform with buses and devargs.
+//!
+//! Two implementations exist: [`crate::hosted`] over a live DPDK EAL and [`crate::embedded`]
+//! without one. Buses registered with this library serve both.
+
+use std::ffi::{CStr, CString};
+use std::num::NonZeroUsize;
+
+use crate::error::{Error, Result};
+
+/// Names a device: the address of its C `struct rte_device`.
+///
+/// Only a bus that lists the device may look behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DeviceId(pub NonZeroUsize);
+
+impl DeviceId {
+    /// The identity of the device at this address, if it is not NULL.
+    pub fn from_ptr<T>(device: *const T) -> Option<Self> {
+        NonZeroUsize::new(device as usize).map(Self)
+    }
+
+    /// The address as a C pointer.
+    pub fn as_ptr<T>(self) -> *mut T {
+        self.0.get() as *mut T
+    }
+}
+
+/// How far a device has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceState {
+    /// Devargs are listed for it; no bus has found it.
+    Parsed,
+    /// It is on a bus.
+    Found,
+    /// A kernel driver for user space is bound to it.
+    Bound,
+    /// A driver holds it.
+    Probed,
+    /// It was removed or faulted while in use.
+    Fault,
+}
+
+/// How a driver took a device.
+#[derive(Debug)]
+pub enum Plugged {
+    /// The driver probed the device now.
+    Probed,
+    /// The device was attached before; nothing changed.
+    Already,
+}
+
+/// A bus: finds devices and plugs drivers into them.
+///
+/// No lock of this library is held while `plug` and `unplug` run: drivers call back.
+pub trait Bus: Clone {
+    /// The bus name, `vdev` or `pci` for instance.
+    fn bus_name(&self) -> CString;
+    /// Whether devices can be attached at run time.
+    fn can_plug(&self) -> bool;
+    /// Whether devices can be detached at run time.
+    fn can_unplug(&self) -> bool;
+    /// Looks for the named device; buses that cannot look for one look for all.
+    fn scan(&self, device: &CStr) -> Result<()>;
+    /// The device of this name, if the last scan saw it.
+    fn find(&self, device: &CStr) -> Option<DeviceId>;
+    /// Whether a driver holds the device.
+    fn is_probed(&self, device: DeviceId) -> bool;
+    /// Lets the matching driver probe the device.
+    fn plug(&self, device: DeviceId) -> Result<Plugged>;
+    /// Lets the driver release the device, and takes its devargs off the list.
+    fn unplug(&self, device: DeviceId) -> Result<()>;
+}
+
+/// Parsed device arguments, not listed yet.
+pub trait Devargs {
+    /// The bus they name.
+    type Bus: Bus;
+    /// The bus, or `None` when only a class was named.
+    fn bus(&self) -> Option<Self::Bus>;
+    /// The device name.
+    fn name(&self) -> &CStr;
+    /// Puts them on the global list; an entry for the same device is replaced.
+    fn insert(&mut self) -> Result<()>;
+    /// Takes them off the list again: no device came to own them.
+    fn withdraw(self);
+}
+
+/// The process that the engine works in.
+pub trait Platform {
+    /// Its buses.
+    type Bus: Bus;
+    /// Its device arguments.
+    type Devargs: Devargs<Bus = Self::Bus>;
+    /// Parses a devargs string.
+    fn parse(&self, text: &CStr) -> Result<Self::Devargs>;
+    /// The bus of this name.
+    fn bus(&self, name: &CStr) -> Option<Self::Bus>;
+    /// The bus and the name of a device, or `None` when no bus lists this address.
+    ///
+    /// Never looks behind the address unless a bus lists it.
+    fn locate(&self, device: DeviceId) -> Option<(Self::Bus, CString)>;
+}
+
+/// `bus:name` for messages; bytes that are not UTF-8 are replaced.
+pub fn label(bus: &CStr, device: &CStr) -> String {
+    format!("{}:{}", bus.to_string_lossy(), device.to_string_lossy())
+}
+
+/// The error for an operation that the bus does not offer.
+pub fn unsupported(bus: &CStr, device: &CStr, step: &str) -> Error {
+    Error::new(
+        crate::error::Kind::NotSupported,
+        format!(
+            "{}: bus {} has no {step}: its devices cannot change at run time",
+            label(bus, device),
+            bus.to_string_lossy()
+        ),
+    )
+}

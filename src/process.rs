@@ -1,0 +1,193 @@
+//! The process that this library lives in: which mode it is in, and everything it has.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use once_cell::sync::{Lazy, OnceCell};
+use parking_lot::Mutex;
+
+use crate::embedded::{self, options::Options};
+use crate::engine::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::hosted::ethdev::Ports;
+use crate::hosted::host::Host;
+use crate::hosted::{self, Hosted};
+use crate::logging;
+use crate::registry::Registry;
+use crate::sys::dl;
+
+/// Everything this library has in a process.
+#[derive(Default)]
+pub struct Process {
+    /// The order of operations, and the event callbacks.
+    pub engine: Engine,
+    /// The buses of this library.
+    pub registry: Registry,
+    /// The Ethernet ports that devices had.
+    pub ports: Ports,
+    /// The EAL in this process, once it was found.
+    host: OnceCell<Host>,
+    /// The host as we can work with it; `None` when all is forwarded to it.
+    hosted: OnceCell<Option<&'static Hosted>>,
+    /// The number of loads at which no host was found.
+    searched_at: Mutex<Option<u64>>,
+    embedded: Mutex<Embedded>,
+    /// The host's `rte_eal_cleanup` runs: its channel closes, calls are local only.
+    cleaning_up: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Embedded {
+    #[default]
+    Stopped,
+    /// By the first call, without `rte_eal_init`.
+    Implicit,
+    /// By `rte_eal_init`.
+    Initialised,
+}
+
+/// How calls are served.
+#[derive(Clone, Copy)]
+pub enum Mode {
+    /// Over a DPDK EAL.
+    Hosted(hosted::Platform),
+    /// By a DPDK EAL that is not known well enough to work with.
+    Forwarding(&'static Host),
+    /// Without DPDK.
+    Embedded(embedded::Platform),
+}
+
+static PROCESS: Lazy<Process> = Lazy::new(Process::default);
+
+/// The process.
+pub fn process() -> &'static Process {
+    &PROCESS
+}
+
+impl Process {
+    /// The mode. In the embedded mode the runtime is started if it is not.
+    pub fn mode(&'static self) -> Result<Mode> {
+        if let Some(mode) = self.host_mode() {
+            return Ok(mode);
+        }
+        let platform = self.embedded_platform();
+        let mut embedded = self.embedded.lock();
+        if *embedded == Embedded::Stopped {
+            logging::use_stderr(None);
+            platform.open()?;
+            *embedded = Embedded::Implicit;
+            log::debug!("embedded runtime started by the first call");
+        }
+        Ok(Mode::Embedded(platform))
+    }
+
+    /// The mode if there is a host; starts nothing.
+    ///
+    /// Embedded means that no loaded object has an EAL, so this is asked again at every call.
+    pub fn host_mode(&'static self) -> Option<Mode> {
+        let host = self.host()?;
+        if self.hosted.get().is_none() {
+            // A host was loaded after the embedded runtime had started. Not inside the cell:
+            // drivers run, and may call back.
+            self.stop_embedded();
+            self.registry.drop_bus(embedded::vdev::NAME);
+        }
+        let hosted = self.hosted.get_or_init(|| meet(host));
+        Some(match hosted {
+            Some(hosted) => Mode::Hosted(hosted::Platform { hosted, registry: &self.registry }),
+            None => Mode::Forwarding(host),
+        })
+    }
+
+    /// The EAL in this process; looked for again whenever something was loaded since.
+    pub fn host(&'static self) -> Option<&'static Host> {
+        if let Some(host) = self.host.get() {
+            return Some(host);
+        }
+        let loads = dl::load_count();
+        let mut searched_at = self.searched_at.lock();
+        if *searched_at == Some(loads) {
+            return None;
+        }
+        let host = self.host.get_or_try_init(|| Host::find().ok_or(())).ok();
+        *searched_at = Some(loads);
+        host
+    }
+
+    /// Whether an operation has to be left to the host, as other processes take part.
+    pub fn left_to_host(&self, platform: &hosted::Platform) -> bool {
+        !self.cleaning_up.load(Ordering::Acquire) && platform.hosted.has_peers()
+    }
+
+    /// The host's `rte_eal_init` has returned successfully.
+    pub fn host_started(&'static self) {
+        self.cleaning_up.store(false, Ordering::Release);
+        if let Some(Mode::Hosted(platform)) = self.host_mode() {
+            platform.hosted.forget_ipc();
+            self.ports.learn_all(&platform);
+        }
+    }
+
+    /// The host's `rte_eal_cleanup` is about to run.
+    pub fn host_stops(&'static self) {
+        self.cleaning_up.store(true, Ordering::Release);
+        if let Some(Mode::Hosted(platform)) = self.host_mode() {
+            platform.hosted.forget_ipc();
+        }
+    }
+
+    /// Starts the embedded runtime for `rte_eal_init`; the result is how much of `argv` it took.
+    pub fn init_embedded(&'static self, argv: &[&[u8]]) -> Result<usize> {
+        logging::use_stderr(None);
+        let options = Options::parse(argv)?;
+        let platform = self.embedded_platform();
+        {
+            let mut embedded = self.embedded.lock();
+            if *embedded == Embedded::Initialised {
+                return Err(Error::new(Kind::Already, "rte_eal_init: called twice"));
+            }
+            logging::use_stderr(options.log_level);
+            platform.open()?;
+            *embedded = Embedded::Initialised;
+        }
+        if !options.ignored.is_empty() {
+            let ignored = options.ignored.join(" ");
+            log::warn!("rte_eal_init: without meaning when there is no DPDK, ignored: {ignored}");
+        }
+        // Drivers run here: no lock is held.
+        if let Err(error) = platform.start(&self.engine, &options) {
+            *self.embedded.lock() = Embedded::Stopped;
+            return Err(error);
+        }
+        Ok(options.consumed)
+    }
+
+    /// Detaches what is attached and ends the embedded runtime.
+    pub fn stop_embedded(&'static self) {
+        let was = std::mem::take(&mut *self.embedded.lock());
+        if was != Embedded::Stopped {
+            self.embedded_platform().stop(&self.engine);
+        }
+    }
+
+    fn embedded_platform(&'static self) -> embedded::Platform {
+        embedded::Platform { registry: &self.registry }
+    }
+}
+
+/// Recognises the host, or says in one line why all calls go to its own functions.
+fn meet(host: &'static Host) -> Option<&'static Hosted> {
+    logging::use_host(host);
+    match Hosted::new(host) {
+        Ok(hosted) => {
+            log::debug!("host EAL {}", hosted.version);
+            Some(hosted)
+        }
+        Err(error) => {
+            log::error!(
+                "the DPDK in this process cannot be worked with: {error}; every call goes to its \
+                 own functions"
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! A bus of this library and what it has: devargs, devices, drivers.
+
+use std::ffi::{CStr, CString};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::devargs::Entry;
+use super::device::Device;
+use super::driver::{Driver, DriverOps};
+use super::raw::RawBus;
+use super::{busy, check_name, exists};
+use crate::error::{Error, Kind, Result, describe_code};
+use crate::ports::{self, DeviceId, Plugged, label};
+use crate::proto::devargs::default_layered_name;
+use crate::proto::kvargs::Pair;
+
+/// What a kind of bus does in its own way. No lock of this library is held during a call.
+pub trait BusOps: Send + Sync {
+    /// Whether `device` can be a device of this bus, judged by its name.
+    fn accepts(&self, bus: &Bus, device: &CStr) -> bool;
+
+    /// Looks for devices and reports each by [`Scan::found`].
+    fn scan(&self, scan: &Scan<'_>) -> Result<()>;
+
+    /// Whether `driver` is for `device`; by default its name or alias starts the device name.
+    fn matches(&self, driver: &Driver, device: &CStr) -> bool {
+        driver.is_named_in(device)
+    }
+
+    /// The device name that a `bus=…` layer of devargs stands for; by default its `name=`.
+    fn layered_name(&self, layer: &[Pair<'_>]) -> Result<Vec<u8>> {
+        default_layered_name(layer)
+    }
+}
+
+/// One scan: what is looked for, and where to report it.
+pub struct Scan<'a> {
+    bus: &'a Arc<Bus>,
+    wanted: Option<&'a CStr>,
+}
+
+impl Scan<'_> {
+    /// The device that is looked for; `None` means all.
+    pub fn wanted(&self) -> Option<&CStr> {
+        self.wanted
+    }
+
+    /// The devices of this bus for which devargs are listed.
+    pub fn listed(&self) -> Vec<CString> {
+        self.bus.listed()
+    }
+
+    /// The bus.
+    pub fn bus(&self) -> &Arc<Bus> {
+        self.bus
+    }
+
+    /// Reports a device on NUMA node `numa_node` (-1: unknown); known ones are left as they are.
+    pub fn found(&self, device: &CStr, numa_node: i32) -> Result<()> {
+        self.bus.add_device(device, numa_node)
+    }
+}
+
+/// A registered bus.
+pub struct Bus {
+    raw: RawBus,
+    name: CString,
+    ops: Box<dyn BusOps>,
+    contents: Mutex<Contents>,
+}
+
+#[derive(Default)]
+struct Contents {
+    devargs: Vec<Arc<Entry>>,
+    devices: Vec<Arc<Device>>,
+    drivers: Vec<Arc<Driver>>,
+}
+
+impl Bus {
+    pub(super) fn new(name: &CStr, ops: Box<dyn BusOps>) -> Arc<Self> {
+        let contents = Mutex::default();
+        let bus = Self { raw: RawBus::default(), name: name.to_owned(), ops, contents };
+        bus.raw.set_name(&bus.name);
+        Arc::new(bus)
+    }
+
+    /// The bus name.
+    pub fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// Whether `device` can be a device of this bus.
+    pub fn accepts(&self, device: &CStr) -> bool {
+        self.ops.accepts(self, device)
+    }
+
+    /// The device name that a `bus=…` layer stands for.
+    pub fn layered_name(&self, layer: &[Pair<'_>]) -> Result<Vec<u8>> {
+        self.ops.layered_name(layer)
+    }
+
+    /// Looks for one device, or for all with `None`.
+    pub fn scan_for(self: &Arc<Self>, wanted: Option<&CStr>) -> Result<()> {
+        self.ops.scan(&Scan { bus: self, wanted })
+    }
+
+    /// Puts a device on the bus; one that is there already is left as it is.
+    pub fn add_device(self: &Arc<Self>, name: &CStr, numa_node: i32) -> Result<()> {
+        check_name("device", name)?;
+        let mut contents = self.contents.lock();
+        if contents.devices.iter().any(|d| d.name() == name) {
+            return Ok(());
+        }
+        let device = Device::new(self.clone(), name, numa_node);
+        device.set_devargs(contents.devargs.iter().find(|e| e.name() == name).cloned());
+        contents.devices.push(device);
+        Ok(())
+    }
+
+    /// Takes a device that is not attached off the bus.
+    pub fn remove_device(&self, name: &CStr) -> Result<()> {
+        let device = self.device_named(name).ok_or_else(|| {
+            Error::new(Kind::NoDevice, format!("{}: no such device", label(&self.name, name)))
+        })?;
+        if device.driver().is_some() {
+            return Err(Error::new(
+                Kind::Busy,
+                format!("{}: attached: detach it first", device.label()),
+            ));
+        }
+        self.drop_device(&device);
+        Ok(())
+    }
+
+    /// Adds a driver. [`Kind::Exists`] when the name is taken on this bus.
+    pub fn register_driver(
+        &self,
+        name: &CStr,
+        alias: Option<&CStr>,
+        ops: Box<dyn DriverOps>,
+    ) -> Result<Arc<Driver>> {
+        check_name("driver", name)?;
+        let mut contents = self.contents.lock();
+        if contents.drivers.iter().any(|d| d.name() == name) {
+            return Err(exists("driver", name));
+        }
+        let driver = Driver::new(name, alias, ops);
+        contents.drivers.push(driver.clone());
+        Ok(driver)
+    }
+
+    /// Removes a driver. [`Kind::Busy`] while it has a device or is probing one.
+    pub fn unregister_driver(&self, driver: Arc<Driver>) -> Result<()> {
+        let mut contents = self.contents.lock();
+        let at =
+            contents.drivers.iter().position(|d| Arc::ptr_eq(d, &driver)).ok_or_else(|| {
+                Error::new(Kind::NotFound, "driver: it is not registered: unregistered already?")
+            })?;
+        // One reference is the list's, one the caller's; devices and running probes hold the others.
+        if Arc::strong_count(&driver) > 2 {
+            return Err(busy("driver", driver.name(), "devices"));
+        }
+        contents.drivers.remove(at);
+        Ok(())
+    }
+
+    /// The drivers, in order of registration.
+    pub fn drivers(&self) -> Vec<Arc<Driver>> {
+        self.contents.lock().drivers.clone()
+    }
+
+    /// The devices, in the order in which they were found.
+    pub fn devices(&self) -> Vec<Arc<Device>> {
+        self.contents.lock().devices.clone()
+    }
+
+    /// The device with this identity, compared by address only.
+    pub fn device(&self, id: DeviceId) -> Option<Arc<Device>> {
+        self.contents.lock().devices.iter().find(|d| d.id() == id).cloned()
+    }
+
+    /// The device of this name.
+    pub fn device_named(&self, name: &CStr) -> Option<Arc<Device>> {
+        self.contents.lock().devices.iter().find(|d| d.name() == name).cloned()
+    }
+
+    /// The names for which devargs are listed.
+    pub fn listed(&self) -> Vec<CString> {
+        self.contents.lock().devargs.iter().map(|e| e.name().to_owned()).collect()
+    }
+
+    pub(super) fn has_drivers(&self) -> bool {
+        !self.contents.lock().drivers.is_empty()
+    }
+
+    pub(super) fn raw(&self) -> &RawBus {
+        &self.raw
+    }
+
+    /// Lists devargs for a device; an attached device keeps those it was attached with.
+    pub(super) fn insert_devargs(self: &Arc<Self>, name: &CStr, arguments: &CStr) {
+        let mut contents = self.contents.lock();
+        let device = contents.devices.iter().find(|d| d.name() == name).cloned();
+        if device.as_ref().is_some_and(|d| d.driver().is_some()) {
+            return;
+        }
+        contents.devargs.retain(|e| e.name() != name);
+        let entry = Entry::new(self.clone(), name, arguments);
+        contents.devargs.push(entry.clone());
+        if let Some(device) = device {
+            device.set_devargs(Some(entry));
+        }
+    }
+
+    /// Takes devargs off the list, unless a device has come to own them.
+    pub(super) fn withdraw_devargs(&self, name: &CStr) {
+        let mut contents = self.contents.lock();
+        if !contents.devices.iter().any(|d| d.name() == name) {
+            contents.devargs.retain(|e| e.name() != name);
+        }
+    }
+
+    /// Takes a device and its devargs off the bus.
+    fn drop_device(&self, device: &Device) {
+        let mut contents = self.contents.lock();
+        contents.devices.retain(|d| d.id() != device.id());
+        contents.devargs.retain(|e| e.name() != device.name());
+    }
+
+    /// The drivers for a device. They cannot be unregistered while the result lives.
+    fn drivers_for(&self, device: &CStr) -> Vec<Arc<Driver>> {
+        self.drivers().into_iter().filter(|driver| self.ops.matches(driver, device)).collect()
+    }
+
+    fn expect(&self, id: DeviceId) -> Result<Arc<Device>> {
+        self.device(id).ok_or_else(|| {
+            Error::new(
+                Kind::NoDevice,
+                format!("bus {}: the device is gone", self.name.to_string_lossy()),
+            )
+        })
+    }
+}
+
+impl ports::Bus for Arc<Bus> {
+    fn bus_name(&self) -> CString {
+        self.name.clone()
+    }
+
+    fn can_plug(&self) -> bool {
+        true
+    }
+
+    fn can_unplug(&self) -> bool {
+        true
+    }
+
+    fn scan(&self, device: &CStr) -> Result<()> {
+        self.scan_for(Some(device))
+    }
+
+    fn find(&self, device: &CStr) -> Option<DeviceId> {
+        self.device_named(device).map(|d| d.id())
+    }
+
+    fn is_probed(&self, device: DeviceId) -> bool {
+        self.device(device).is_some_and(|d| d.driver().is_some())
+    }
+
+    fn plug(&self, device: DeviceId) -> Result<Plugged> {
+        let device = self.expect(device)?;
+        if device.driver().is_some() {
+            return Ok(Plugged::Already);
+        }
+        for driver in self.drivers_for(device.name()) {
+            match driver.probe(&device) {
+                Ok(()) => {
+                    device.set_driver(Some(driver));
+                    return Ok(Plugged::Probed);
+                }
+                // A positive value: "not mine".
+                Err(error) if error.code() > 0 => {}
+                Err(error) => {
+                    return Err(driver_failed(&self.name, &device, &driver, "probe", &error));
+                }
+            }
+        }
+        Err(Error::new(
+            Kind::NotSupported,
+            format!("{}: no driver takes the device: is it registered?", device.label()),
+        ))
+    }
+
+    fn unplug(&self, device: DeviceId) -> Result<()> {
+        let device = self.expect(device)?;
+        let driver = device.driver().ok_or_else(|| {
+            Error::new(Kind::NotFound, format!("{}: no driver holds it", device.label()))
+        })?;
+        driver.remove(&device).map_err(|error| {
+            // Stock's rule: a positive value becomes -ENOENT.
+            let code = if error.code() > 0 { -libc::ENOENT } else { error.code() };
+            let error = Error::new(Kind::Code(code), error.to_string());
+            driver_failed(&self.name, &device, &driver, "remove", &error)
+        })?;
+        self.drop_device(&device);
+        device.set_driver(None);
+        Ok(())
+    }
+}
+
+fn driver_failed(bus: &CStr, device: &Device, driver: &Driver, step: &str, why: &Error) -> Error {
+    let mut text = format!(
+        "{}: {step} by driver {} failed: {}",
+        label(bus, device.name()),
+        driver.name().to_string_lossy(),
+        describe_code(why.code())
+    );
+    if !why.to_string().is_empty() {
+        text += &format!(": {why}");
+    }
+    Error::new(Kind::Code(why.code()), text)
+}

@@ -1,0 +1,161 @@
+//! The dynamic linker: which loaded object defines a symbol, and where.
+
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::mem::{size_of, transmute_copy};
+use std::ptr::{NonNull, null_mut};
+
+/// A loaded object, held for the life of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Object {
+    handle: NonNull<c_void>,
+}
+
+// SAFETY: a dlopen handle may be used from any thread.
+unsafe impl Send for Object {}
+// SAFETY: dlsym on one handle from several threads is allowed.
+unsafe impl Sync for Object {}
+
+impl Object {
+    /// The object, other than this library, that itself defines `symbol`.
+    ///
+    /// Objects loaded with `RTLD_LOCAL` are found too; nothing is loaded.
+    pub fn defining(symbol: &CStr) -> Option<Self> {
+        let own = base_of(base_of as *const c_void);
+        loaded_objects().iter().find_map(|path| {
+            let object = Self::already_loaded(path)?;
+            let address = object.address(symbol)?;
+            // dlsym looks into the dependencies of the object as well; any definition will do, as
+            // long as it is not ours.
+            let base = base_of(address.as_ptr());
+            if base.is_some() && base != own { Self::containing(address) } else { None }
+        })
+    }
+
+    /// The loaded object that contains this address.
+    pub fn containing(address: NonNull<c_void>) -> Option<Self> {
+        let info = info_of(address.as_ptr())?;
+        if info.dli_fname.is_null() {
+            return None;
+        }
+        // SAFETY: dladdr set dli_fname to a C string of the linker's; the object stays loaded.
+        let path = unsafe { CStr::from_ptr(info.dli_fname) };
+        // The main program is known to dlopen by NULL only, whatever dladdr calls it.
+        let by_path = Self::already_loaded(path);
+        by_path.or_else(|| Self::already_loaded(c""))
+    }
+
+    /// The address of `symbol` in this object or in what it depends on.
+    pub fn address(&self, symbol: &CStr) -> Option<NonNull<c_void>> {
+        // SAFETY: the handle is from dlopen and never closed.
+        NonNull::new(unsafe { libc::dlsym(self.handle.as_ptr(), symbol.as_ptr()) })
+    }
+
+    /// The function `symbol` as a pointer of type `F`.
+    ///
+    /// # Safety
+    /// `F` is a function pointer type with the signature that the symbol has in C.
+    pub unsafe fn function<F: Copy>(&self, symbol: &CStr) -> Option<F> {
+        let address = self.address(symbol)?;
+        // SAFETY: passed on to the caller.
+        Some(unsafe { as_function(address) })
+    }
+
+    fn already_loaded(path: &CStr) -> Option<Self> {
+        let name = if path.is_empty() { std::ptr::null() } else { path.as_ptr() };
+        // SAFETY: with RTLD_NOLOAD nothing is loaded and no foreign code runs; the reference that
+        // this takes is kept, so that the object cannot go away under us.
+        let handle = unsafe { libc::dlopen(name, libc::RTLD_LAZY | libc::RTLD_NOLOAD) };
+        NonNull::new(handle).map(|handle| Self { handle })
+    }
+}
+
+/// The next definition of `symbol` after ours in the search order, as a function of type `F`.
+///
+/// # Safety
+/// `F` is a function pointer type with the signature that the symbol has in C.
+pub unsafe fn next_function<F: Copy>(symbol: &CStr) -> Option<F> {
+    // SAFETY: dlsym with RTLD_NEXT only looks up.
+    let address = unsafe { libc::dlsym(libc::RTLD_NEXT, symbol.as_ptr()) };
+    // SAFETY: passed on to the caller.
+    NonNull::new(address).map(|address| unsafe { as_function(address) })
+}
+
+/// The definition of `symbol` that the application's calls reach.
+pub fn default_address(symbol: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: dlsym with RTLD_DEFAULT only looks up.
+    NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) })
+}
+
+/// Takes an address for a function of type `F`.
+///
+/// # Safety
+/// `F` is a function pointer type with the signature that the code at `address` has.
+pub unsafe fn as_function<F: Copy>(address: NonNull<c_void>) -> F {
+    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
+    // SAFETY: the sizes are equal, and the caller vouches for the signature.
+    unsafe { transmute_copy(&address) }
+}
+
+/// Whether the address lies in a loaded object.
+pub fn is_in_object(address: *const c_void) -> bool {
+    info_of(address).is_some()
+}
+
+/// Whether both addresses lie in the same loaded object.
+pub fn same_object(a: *const c_void, b: *const c_void) -> bool {
+    base_of(a).is_some() && base_of(a) == base_of(b)
+}
+
+/// A number that grows whenever an object is loaded.
+pub fn load_count() -> u64 {
+    let mut count = 0u64;
+    // SAFETY: the callback gets our pointer back and returns at the first object.
+    unsafe { libc::dl_iterate_phdr(Some(read_count), (&raw mut count).cast()) };
+    count
+}
+
+unsafe extern "C" fn read_count(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    count: *mut c_void,
+) -> c_int {
+    // SAFETY: the linker passes a valid record; `count` is the u64 of `load_count`.
+    unsafe { *count.cast::<u64>() = (*info).dlpi_adds };
+    1
+}
+
+/// The paths of all loaded objects; the main program's is empty.
+fn loaded_objects() -> Vec<CString> {
+    let mut paths: Vec<CString> = vec![];
+    // SAFETY: the callback gets our vector back, which outlives the call. dlopen is called later,
+    // outside: the linker holds its list locked here.
+    unsafe { libc::dl_iterate_phdr(Some(push_path), (&raw mut paths).cast()) };
+    paths
+}
+
+unsafe extern "C" fn push_path(
+    info: *mut libc::dl_phdr_info,
+    _size: usize,
+    paths: *mut c_void,
+) -> c_int {
+    // SAFETY: the linker passes a valid record with a C string; `paths` is `loaded_objects`'.
+    let (name, paths) =
+        unsafe { (CStr::from_ptr((*info).dlpi_name), &mut *paths.cast::<Vec<CString>>()) };
+    paths.push(name.to_owned());
+    0
+}
+
+fn base_of(address: *const c_void) -> Option<NonNull<c_void>> {
+    info_of(address).and_then(|info| NonNull::new(info.dli_fbase))
+}
+
+fn info_of(address: *const c_void) -> Option<libc::Dl_info> {
+    let mut info = libc::Dl_info {
+        dli_fname: std::ptr::null(),
+        dli_fbase: null_mut(),
+        dli_sname: std::ptr::null(),
+        dli_saddr: null_mut(),
+    };
+    // SAFETY: dladdr takes any address and fills in our record when it returns non-zero.
+    (unsafe { libc::dladdr(address, &mut info) } != 0).then_some(info)
+}

@@ -1,0 +1,4 @@
+//! Thin wrappers around the system, one file per facility.
+
+pub mod dl;
+pub mod peers;
