@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A small TAP harness. A test program lists its cases in a table and calls run_table().
+ *
+ *	static void attaches(void) { CHECK_INT(rte_dev_probe("x0"), 0); }
+ */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct test_case {
+	const char *name;
+	void (*run)(void);
+};
+
+static jmp_buf harness_next;
+static bool harness_failed;
+
+/* Ends the case at once; what follows would make no sense. */
+#define CHECK(condition)                                                                           \
+	do {                                                                                       \
+		if (!(condition)) {                                                                \
+			printf("# %s:%d: %s\n", __FILE__, __LINE__, #condition);                   \
+			harness_failed = true;                                                     \
+			longjmp(harness_next, 1);                                                  \
+		}                                                                                  \
+	} while (0)
+
+#define CHECK_INT(actual, expected)                                                                \
+	do {                                                                                       \
+		long long harness_a = (actual), harness_e = (expected);                            \
+		if (harness_a != harness_e) {                                                      \
+			printf("# %s:%d: %s is %lld, not %lld\n", __FILE__, __LINE__, #actual,     \
+			       harness_a, harness_e);                                              \
+			harness_failed = true;                                                     \
+			longjmp(harness_next, 1);                                                  \
+		}                                                                                  \
+	} while (0)
+
+#define CHECK_STR(actual, expected)                                                                \
+	do {                                                                                       \
+		const char *harness_a = (actual), *harness_e = (expected);                         \
+		if (harness_a == NULL || strcmp(harness_a, harness_e) != 0) {                      \
+			printf("# %s:%d: %s is \"%s\", not \"%s\"\n", __FILE__, __LINE__, #actual, \
+			       harness_a ? harness_a : "(null)", harness_e);                       \
+			harness_failed = true;                                                     \
+			longjmp(harness_next, 1);                                                  \
+		}                                                                                  \
+	} while (0)
+
+/* In a function of its own: longjmp would leave locals of the loop undefined. */
+static inline bool run_case(const struct test_case *test)
+{
+	harness_failed = false;
+	if (setjmp(harness_next) == 0)
+		test->run();
+	return !harness_failed;
+}
+
+static inline int run_table(const struct test_case *cases, size_t count)
+{
+	int failures = 0;
+
+	printf("1..%zu\n", count);
+	for (size_t i = 0; i < count; i++) {
+		bool passed = run_case(&cases[i]);
+
+		printf("%sok %zu - %s\n", passed ? "" : "not ", i + 1, cases[i].name);
+		fflush(stdout);
+		failures += !passed;
+	}
+	return failures ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#endif /* HARNESS_H */

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the suites share that run both on the embedded runtime and inside DPDK: they start whichever
+ * there is, and use the null driver that it has.
+ */
+#ifndef SUITE_H
+#define SUITE_H
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <rte_hotplug.h>
+
+#include "harness.h"
+
+#ifdef SUITE_HOSTED
+#include <rte_version.h>
+#endif
+
+/* The name of a device of the null driver: "net_null7" or "hotplug_null7". */
+#define NULL_DEVICE(number) (suite_hosted() ? "net_null" #number : "hotplug_null" #number)
+
+static inline bool suite_hosted(void)
+{
+	return rte_hotplug_mode() == RTE_HOTPLUG_MODE_HOSTED;
+}
+
+/* Starts the EAL that is there: DPDK needs its options, the embedded runtime takes them too. */
+static inline void suite_start(void)
+{
+	static char prefix[64];
+	static char *argv[] = {
+		(char *)"suite", (char *)"--no-huge", (char *)"-m",	(char *)"64",
+		(char *)"--no-pci",  (char *)"--file-prefix", prefix, NULL,
+	};
+
+	snprintf(prefix, sizeof(prefix), "hotplug_suite_%d", (int)getpid());
+	if (rte_eal_init(7, argv) < 0) {
+		printf("Bail out! rte_eal_init failed\n");
+		exit(EXIT_FAILURE);
+	}
+#ifdef SUITE_HOSTED
+	printf("# inside %s\n", rte_version());
+	if (!suite_hosted()) {
+		printf("Bail out! not in the hosted mode\n");
+		exit(EXIT_FAILURE);
+	}
+#endif
+}
+
+/* Detaches by name; a device that is not there is fine. */
+static inline void suite_detach(const char *name)
+{
+	struct rte_device *dev = rte_hotplug_device_find("vdev", name);
+
+	if (dev != NULL && rte_hotplug_device_driver(dev) != NULL)
+		CHECK_INT(rte_dev_remove(dev), 0);
+}
+
+#endif /* SUITE_H */

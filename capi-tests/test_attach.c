@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Attach and detach, the same on the embedded runtime and inside DPDK. */
+
+#include "suite.h"
+
+static void attach_and_detach_by_devargs(void)
+{
+	const char *name = NULL_DEVICE(0);
+	struct rte_device *dev;
+
+	CHECK_INT(rte_dev_probe(name), 0);
+	dev = rte_hotplug_device_find("vdev", name);
+	CHECK(dev != NULL);
+	CHECK_STR(rte_hotplug_device_name(dev), name);
+	CHECK_STR(rte_hotplug_device_bus(dev), "vdev");
+	CHECK(strncmp(name, rte_hotplug_device_driver(dev),
+		      strlen(rte_hotplug_device_driver(dev))) == 0);
+	CHECK_STR(rte_hotplug_device_devargs(dev), "");
+	CHECK_INT(rte_hotplug_device_numa_node(dev), suite_hosted() ? 0 : -1);
+	CHECK_INT(rte_hotplug_device_state(dev), RTE_HOTPLUG_DEVICE_PROBED);
+	CHECK_INT(rte_dev_remove(dev), 0);
+	CHECK(rte_hotplug_device_find("vdev", name) == NULL);
+}
+
+static void attach_and_detach_by_names(void)
+{
+	const char *name = NULL_DEVICE(1);
+	struct rte_device *dev;
+
+	CHECK_INT(rte_eal_hotplug_add("vdev", name, "size=128"), 0);
+	dev = rte_hotplug_device_find("vdev", name);
+	CHECK(dev != NULL);
+	CHECK_STR(rte_hotplug_device_devargs(dev), "size=128");
+	CHECK_INT(rte_eal_hotplug_remove("vdev", name), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", name), -EINVAL);
+	CHECK_INT(rte_eal_hotplug_remove("nobus", name), -ENOENT);
+}
+
+static void attaching_twice_is_a_success(void)
+{
+	const char *name = NULL_DEVICE(2);
+
+	CHECK_INT(rte_dev_probe(name), 0);
+	CHECK_INT(rte_dev_probe(name), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", name), 0);
+}
+
+static void a_stale_device_is_refused(void)
+{
+	const char *name = NULL_DEVICE(3);
+	struct rte_device *dev;
+
+	CHECK_INT(rte_dev_probe(name), 0);
+	dev = rte_hotplug_device_find("vdev", name);
+	CHECK_INT(rte_dev_remove(dev), 0);
+	CHECK_INT(rte_dev_remove(dev), -ENODEV);
+	CHECK_INT(rte_dev_remove((struct rte_device *)&dev), -ENODEV);
+	CHECK(rte_hotplug_device_name(dev) == NULL);
+	CHECK_INT(rte_hotplug_device_state(dev), -ENODEV);
+}
+
+static void all_devices_are_iterated(void)
+{
+	struct rte_device *dev = NULL;
+	int seen = 0;
+
+	CHECK_INT(rte_dev_probe(NULL_DEVICE(4)), 0);
+	CHECK_INT(rte_dev_probe(NULL_DEVICE(5)), 0);
+	while ((dev = rte_hotplug_device_next("vdev", dev)) != NULL)
+		seen++;
+	CHECK_INT(seen, 2);
+	CHECK(rte_hotplug_device_next("nobus", NULL) == NULL);
+	suite_detach(NULL_DEVICE(4));
+	suite_detach(NULL_DEVICE(5));
+	CHECK(rte_hotplug_device_next(NULL, NULL) == NULL);
+}
+
+static void bad_strings_are_refused(void)
+{
+	char name[80] = { 0 };
+
+	memset(name, 'n', sizeof(name) - 1);
+	/* DPDK's auxiliary bus takes any name and then does not find it. */
+	CHECK_INT(rte_dev_probe(""), suite_hosted() ? -ENODEV : -EFAULT);
+	CHECK_INT(rte_dev_probe("vdev"), suite_hosted() ? -ENODEV : -EFAULT);
+	CHECK_INT(rte_dev_probe("no_such_driver0"), -EFAULT);
+	CHECK_INT(rte_dev_probe("bus=nobus,name=x"), -EFAULT);
+	CHECK_INT(rte_dev_probe("bus"), -EFAULT);
+	CHECK_INT(rte_dev_probe(name), -EINVAL);
+	CHECK(rte_hotplug_device_next(NULL, NULL) == NULL);
+}
+
+static void null_is_refused(void)
+{
+	CHECK_INT(rte_dev_probe(NULL), -EINVAL);
+	CHECK_INT(rte_dev_remove(NULL), -EINVAL);
+	CHECK_INT(rte_eal_hotplug_add(NULL, "a", ""), -EINVAL);
+	CHECK_INT(rte_eal_hotplug_add("vdev", NULL, ""), -EINVAL);
+	CHECK_INT(rte_eal_hotplug_remove(NULL, "a"), -EINVAL);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", NULL), -EINVAL);
+	CHECK_INT(rte_eth_dev_attach(NULL, NULL), -EINVAL);
+	CHECK(rte_hotplug_device_find(NULL, NULL) == NULL);
+	CHECK(rte_hotplug_device_name(NULL) == NULL);
+	CHECK(rte_hotplug_device_devargs(NULL) == NULL);
+	CHECK_INT(rte_hotplug_device_numa_node(NULL), -1);
+	CHECK_INT(rte_hotplug_device_state(NULL), -EINVAL);
+	CHECK_INT(rte_hotplug_bus_register(NULL, NULL), -EINVAL);
+	CHECK_INT(rte_hotplug_bus_unregister(NULL), -EINVAL);
+	CHECK_INT(rte_hotplug_driver_register(NULL, NULL), -EINVAL);
+	CHECK_INT(rte_hotplug_driver_unregister(NULL), -EINVAL);
+}
+
+static void no_arguments_is_fine(void)
+{
+	CHECK_INT(rte_eal_hotplug_add("vdev", NULL_DEVICE(6), NULL), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", NULL_DEVICE(6)), 0);
+}
+
+static const struct test_case cases[] = {
+	{ "attach and detach by devargs", attach_and_detach_by_devargs },
+	{ "attach and detach by names", attach_and_detach_by_names },
+	{ "attaching twice is a success", attaching_twice_is_a_success },
+	{ "a stale device is refused, not read", a_stale_device_is_refused },
+	{ "all devices are iterated", all_devices_are_iterated },
+	{ "bad strings are refused", bad_strings_are_refused },
+	{ "NULL is refused", null_is_refused },
+	{ "no arguments is fine", no_arguments_is_fine },
+};
+
+int main(void)
+{
+	int result;
+
+	suite_start();
+	result = run_table(cases, sizeof(cases) / sizeof(cases[0]));
+	return rte_eal_cleanup() == 0 ? result : EXIT_FAILURE;
+}
