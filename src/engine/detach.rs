@@ -29,10 +29,19 @@ impl Engine {
         if !bus.can_unplug() {
             return Err(unsupported(&bus_name, &name, "unplug"));
         }
-        // 2. unplug; the bus takes the devargs off the list
-        turn.during(Phase::Unplug, || bus.unplug(device))?;
-        log::debug!("{}: detached", label(&bus_name, &name));
-        Ok(())
+        // 2. unplug, 3. remove the devargs: they leave the list before and are freed after
+        let devargs = self.discovery.enter(&self.order).map(|_alone| bus.unlist(device));
+        let unplugged = turn.during(Phase::Unplug, || bus.unplug(device));
+        match unplugged {
+            Ok(()) => log::debug!("{}: detached", label(&bus_name, &name)),
+            Err(_) => self.relist(&bus, devargs),
+        }
+        unplugged
+    }
+
+    fn relist<B: Bus>(&self, bus: &B, devargs: Option<B::Unlisted>) {
+        let _alone = self.discovery.enter(&self.order);
+        devargs.into_iter().for_each(|devargs| bus.relist(devargs));
     }
 }
 

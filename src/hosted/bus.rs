@@ -6,6 +6,7 @@ use std::ptr::NonNull;
 use parking_lot::Mutex;
 
 use super::Hosted;
+use super::devargs::{Unlisted, Walk};
 use super::host::text;
 use super::layout::{BUS_ALLOW_MULTI_PROBE, DEVARGS_ARGS, Generation, NAME};
 use crate::error::{Error, Kind, Result, describe_code};
@@ -217,6 +218,8 @@ impl HostBus {
 }
 
 impl ports::Bus for HostBus {
+    type Unlisted = Option<Unlisted>;
+
     fn bus_name(&self) -> CString {
         // SAFETY: `rte_bus.name` is a C string with the life of the bus.
         unsafe { text(read(self.address.as_ptr(), NAME)) }.unwrap_or_default().to_owned()
@@ -278,7 +281,24 @@ impl ports::Bus for HostBus {
         }
     }
 
+    fn unlist(&self, device: DeviceId) -> Option<Unlisted> {
+        if self.hosted.layout.generation == Generation::ProbeDevice {
+            // The device stays on its bus, and so do its devargs.
+            return None;
+        }
+        // SAFETY: the device is listed on this bus.
+        let devargs = unsafe { read(device.as_ptr(), self.hosted.layout.device_devargs) };
+        Unlisted::take(self.hosted, NonNull::new(devargs)?)
+    }
+
+    fn relist(&self, devargs: Option<Unlisted>) {
+        if let Some(devargs) = devargs {
+            devargs.put_back();
+        }
+    }
+
     fn unplug(&self, device: DeviceId) -> Result<()> {
+        let _walk = Walk::start();
         let unplug =
             self.function::<OnDevice>(self.hosted.layout.bus_unplug).ok_or_else(no_plug)?;
         let name = self.name_of(device).unwrap_or_default();

@@ -3,6 +3,8 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
 
+use parking_lot::Mutex;
+
 use super::Hosted;
 use super::bus::HostBus;
 use super::host::text;
@@ -43,27 +45,13 @@ impl HostDevargs {
             .to_owned();
         Ok(parsed)
     }
-
-    fn free(&self) {
-        // SAFETY: the entry is ours: `args` was allocated by the host's parser with strdup (in
-        // 20.11, which has no reset) or belongs to what reset frees.
-        unsafe {
-            match self.hosted.eal.devargs_reset {
-                Some(reset) => reset(self.entry.as_ptr()),
-                None => {
-                    let data = self.entry.as_ptr().byte_add(DEVARGS_ARGS);
-                    libc::free(data.cast::<*mut c_char>().read().cast());
-                }
-            }
-            libc::free(self.entry.as_ptr());
-        }
-    }
 }
 
 impl Drop for HostDevargs {
     fn drop(&mut self) {
         if !self.listed {
-            self.free();
+            // SAFETY: not listed, so it is ours alone.
+            unsafe { free(self.hosted, self.entry) };
         }
     }
 }
@@ -98,11 +86,152 @@ impl ports::Devargs for HostDevargs {
         Ok(())
     }
 
-    fn withdraw(mut self) {
-        // SAFETY: removes and frees the listed entry of the same bus and name; when there is none
-        // (not zero), the entry is still ours and drop frees it.
-        let removed = unsafe { (self.hosted.eal.devargs_remove)(self.entry.as_ptr()) } == 0;
-        self.listed = self.listed && removed;
+    fn withdraw(self) {
+        if self.listed {
+            // Taken off and freed, unless somebody else has done so.
+            drop(Unlisted::take(self.hosted, self.entry));
+        }
+    }
+}
+
+/// A listed entry that was taken off the host's list; freed on drop, as soon as nobody can read it.
+///
+/// The host's list has no lock: `rte_bus.unplug` walks it to remove the entry, while another thread
+/// may insert or scan. So the entry leaves the list first, under our lock, and what a walk may still
+/// stand on is freed only when no walk is under way.
+pub struct Unlisted {
+    hosted: &'static Hosted,
+    entry: NonNull<c_void>,
+}
+
+// SAFETY: the entry belongs to this value alone.
+unsafe impl Send for Unlisted {}
+
+/// `TAILQ_ENTRY(rte_devargs)`, at the start of the struct.
+#[repr(C)]
+struct Links {
+    next: *mut Links,
+    /// The `next` that points here: the previous entry's, or the list head's first pointer.
+    previous: *mut *mut Links,
+}
+
+/// `TAILQ_HEAD(rte_devargs)`
+#[repr(C)]
+struct Head {
+    first: *mut Links,
+    last: *mut *mut Links,
+}
+
+impl Unlisted {
+    /// Takes `entry` off the host's list, if it is there. The caller keeps other threads of ours off
+    /// the list.
+    pub fn take(hosted: &'static Hosted, entry: NonNull<c_void>) -> Option<Self> {
+        let first = next(hosted, std::ptr::null());
+        let mut listed = first;
+        while !listed.is_null() && listed != entry.as_ptr() {
+            listed = next(hosted, listed);
+        }
+        if listed.is_null() {
+            return None;
+        }
+        // SAFETY: `first` and `entry` are on the list, so their links are valid, and the first
+        // one's `previous` is the head. A walk in another thread sees either link; both lead on.
+        unsafe {
+            let head: *mut Head = (*first.cast::<Links>()).previous.cast();
+            let links: *mut Links = entry.as_ptr().cast();
+            let (after, before) = ((*links).next, (*links).previous);
+            if after.is_null() {
+                (*head).last = before;
+            } else {
+                (*after).previous = before;
+            }
+            before.write(after);
+        }
+        Some(Self { hosted, entry })
+    }
+
+    /// Lists the entry again, at the end. The caller keeps other threads of ours off the list.
+    pub fn put_back(self) {
+        let mut entry = self.entry.as_ptr();
+        // The device refers to the entry, so it is not freed even if it could not be listed.
+        // SAFETY: hands the entry over; no other is listed for this device, as we have its turn.
+        unsafe { (self.hosted.eal.devargs_insert)(&mut entry) };
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Unlisted {
+    fn drop(&mut self) {
+        let mut graves = GRAVES.lock();
+        graves.entries.push((self.hosted, Grave(self.entry)));
+        graves.clear_if_quiet();
+    }
+}
+
+/// A walk of the host over its list that we cannot see into: while it lasts nothing is freed.
+pub struct Walk(());
+
+impl Walk {
+    /// The host may start to walk.
+    pub fn start() -> Self {
+        GRAVES.lock().walks += 1;
+        Self(())
+    }
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        let mut graves = GRAVES.lock();
+        graves.walks -= 1;
+        graves.clear_if_quiet();
+    }
+}
+
+/// Entries that are off the list but may still be read.
+#[derive(Default)]
+struct Graves {
+    walks: usize,
+    entries: Vec<(&'static Hosted, Grave)>,
+}
+
+struct Grave(NonNull<c_void>);
+
+// SAFETY: only its address is kept, until it is freed.
+unsafe impl Send for Grave {}
+
+static GRAVES: Mutex<Graves> = Mutex::new(Graves { walks: 0, entries: Vec::new() });
+
+impl Graves {
+    fn clear_if_quiet(&mut self) {
+        if self.walks == 0 {
+            for (hosted, Grave(entry)) in self.entries.drain(..) {
+                // SAFETY: off the list, and no walk stands on it.
+                unsafe { free(hosted, entry) };
+            }
+        }
+    }
+}
+
+fn next(hosted: &Hosted, after: *const c_void) -> *mut c_void {
+    // SAFETY: all buses; `after` is NULL or listed.
+    unsafe { (hosted.eal.devargs_next)(std::ptr::null(), after) }
+}
+
+/// Frees an entry with its strings.
+///
+/// # Safety
+/// The entry was made by the host's parser, is on no list, and nobody reads it.
+unsafe fn free(hosted: &Hosted, entry: NonNull<c_void>) {
+    // SAFETY: 20.11 has no reset; its parser allocates `args` alone.
+    unsafe {
+        match hosted.eal.devargs_reset {
+            Some(reset) => reset(entry.as_ptr()),
+            None => {
+                let arguments = entry.as_ptr().byte_add(DEVARGS_ARGS).cast::<*mut c_char>();
+                libc::free(arguments.read().cast());
+            }
+        }
+        libc::free(entry.as_ptr());
     }
 }
 

@@ -17,9 +17,10 @@ use crate::error::{Error, Kind, Result};
 use crate::ports::{self, Bus, DeviceId, DeviceState, Plugged};
 use crate::proto::devargs::explicit_bus;
 use crate::registry::{self, Registry};
-use crate::sys::{dl, peers};
+use crate::sys::dl;
+use crate::sys::peers::Secondaries;
 use bus::HostBus;
-use devargs::HostDevargs;
+use devargs::{HostDevargs, Unlisted};
 use host::{Eal, Host, text};
 use layout::{Layout, NAME, Version};
 
@@ -35,6 +36,7 @@ pub struct Hosted {
     pub layout: Layout,
     /// Whether the host's multi-process channel works, once that is known.
     ipc: Mutex<Option<bool>>,
+    secondaries: Secondaries,
 }
 
 impl Hosted {
@@ -53,8 +55,14 @@ impl Hosted {
             ))
         })?;
         // Kept for good, like the host itself.
-        let hosted: &'static Self =
-            Box::leak(Box::new(Self { host, eal, version, layout, ipc: Mutex::new(None) }));
+        let hosted: &'static Self = Box::leak(Box::new(Self {
+            host,
+            eal,
+            version,
+            layout,
+            ipc: Mutex::new(None),
+            secondaries: Secondaries::default(),
+        }));
         for bus in HostBus::all(hosted) {
             hosted.check_bus(&bus)?;
             if let Some(device) = bus.devices().first() {
@@ -71,7 +79,8 @@ impl Hosted {
         if !self.ipc_works() {
             return false;
         }
-        !self.eal.is_primary() || self.eal.runtime_directory().is_some_and(peers::secondaries_live)
+        !self.eal.is_primary()
+            || self.eal.runtime_directory().is_some_and(|d| self.secondaries.live(d))
     }
 
     /// Forgets whether the host's channel works: it starts or stops.
@@ -315,6 +324,8 @@ impl ports::Devargs for AnyDevargs {
 }
 
 impl Bus for AnyBus {
+    type Unlisted = Option<Unlisted>;
+
     fn bus_name(&self) -> CString {
         either!(Self, self, it => it.bus_name())
     }
@@ -341,6 +352,19 @@ impl Bus for AnyBus {
 
     fn plug(&self, device: DeviceId) -> Result<Plugged> {
         either!(Self, self, it => it.plug(device))
+    }
+
+    fn unlist(&self, device: DeviceId) -> Option<Unlisted> {
+        match self {
+            Self::Host(bus) => bus.unlist(device),
+            Self::Ours(_) => None,
+        }
+    }
+
+    fn relist(&self, devargs: Option<Unlisted>) {
+        if let Self::Host(bus) = self {
+            bus.relist(devargs);
+        }
     }
 
     fn unplug(&self, device: DeviceId) -> Result<()> {

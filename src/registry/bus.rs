@@ -244,6 +244,9 @@ impl Bus {
 }
 
 impl ports::Bus for Arc<Bus> {
+    /// Nothing: the list has its own lock, and `unplug` takes the devargs off it.
+    type Unlisted = ();
+
     fn bus_name(&self) -> CString {
         self.name.clone()
     }
@@ -291,6 +294,10 @@ impl ports::Bus for Arc<Bus> {
             format!("{}: no driver takes the device: is it registered?", device.label()),
         ))
     }
+
+    fn unlist(&self, _device: DeviceId) {}
+
+    fn relist(&self, (): ()) {}
 
     fn unplug(&self, device: DeviceId) -> Result<()> {
         let device = self.expect(device)?;

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Uses the library as other C projects do: installed, through pkg-config and make; and as a meson
+subproject.
+
+usage: installed.py BUILD_DIR SCRATCH_DIR     (BUILD_DIR: set up with --prefix=SCRATCH_DIR/installed
+                                               --libdir=lib)
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+APPLICATION = """
+#include <rte_hotplug.h>
+
+int main(void)
+{
+	return rte_dev_probe("hotplug_null0") == 0 && rte_eal_cleanup() == 0 ? 0 : 1;
+}
+"""
+
+MAKEFILE = """
+CFLAGS += -std=c11 -Wall -Wextra -Wpedantic -Werror $(shell pkg-config --cflags rte_hotplug)
+LDLIBS += $(shell pkg-config --libs rte_hotplug)
+
+application: application.c
+"""
+
+MESON_PROJECT = """
+project('application', 'c', default_options: 'c_std=c11')
+hotplug = dependency('rte_hotplug', fallback: ['rte_hotplug', 'rte_hotplug_dep'],
+                     default_options: ['cargo_target_dir={target}'])
+test('application', executable('application', 'application.c', dependencies: hotplug))
+"""
+
+
+def run(command: list, cwd: pathlib.Path, **environment: str) -> None:
+    subprocess.run(command, cwd=cwd, check=True, timeout=900, env=dict(os.environ, **environment))
+
+
+def check_installed(installed: pathlib.Path) -> None:
+    for name in ("include/rte_hotplug.h", "include/rte_hotplug_eal.h", "lib/librte_hotplug.so",
+                 "lib/librte_hotplug.so.1", "lib/librte_hotplug.a", "lib/pkgconfig/rte_hotplug.pc"):
+        if not (installed / name).exists():
+            sys.exit(f"{name} is not installed")
+
+
+def main() -> None:
+    build, scratch = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+    installed = scratch / "installed"
+    run(["meson", "install", "-C", build, "--no-rebuild"], ROOT)
+    check_installed(installed)
+
+    plain = scratch / "plain"
+    plain.mkdir()
+    (plain / "application.c").write_text(APPLICATION)
+    (plain / "Makefile").write_text(MAKEFILE)
+    run(["make", "application"], plain, PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"))
+    run(["./application"], plain, LD_LIBRARY_PATH=str(installed / "lib"))
+
+    project = scratch / "project"
+    (project / "subprojects").mkdir(parents=True)
+    (project / "subprojects/rte_hotplug").symlink_to(ROOT)
+    (project / "application.c").write_text(APPLICATION)
+    (project / "meson.build").write_text(MESON_PROJECT.format(target=ROOT / "target"))
+    run(["meson", "setup", "build"], project)
+    run(["meson", "test", "-C", "build", "--print-errorlogs"], project)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs all tests, from nothing: installs what is missing, builds, tests, prints one closing line.
+
+usage: tools/test.py [--keep]     (--keep: leave the build directories for a faster next run)
+
+With CI set in the environment nothing may be missing or skipped. Otherwise the parts that need DPDK,
+root or valgrind are skipped, and counted, where they cannot run.
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CI = bool(os.environ.get("CI"))
+
+# What is run -> the Debian package that has it.
+TOOLS = {"gcc": "gcc", "g++": "g++", "meson": "meson", "ninja": "ninja-build",
+         "pkg-config": "pkg-config", "valgrind": "valgrind", "nm": "binutils", "make": "make",
+         "dpdk-testpmd": "dpdk"}
+# pkg-config module -> package.
+MODULES = {"libdpdk": "libdpdk-dev"}
+
+
+class Results:
+    """Counts, and prints what happens as it happens."""
+
+    def __init__(self) -> None:
+        self.passed = self.failed = self.skipped = 0
+        self.failures: list[str] = []
+
+    def add(self, name: str, ok: bool, detail: str = "") -> None:
+        print(f"{'ok' if ok else 'FAILED'}: {name}", flush=True)
+        if ok:
+            self.passed += 1
+        else:
+            self.failed += 1
+            self.failures.append(name)
+            print(detail, flush=True)
+
+    def skip(self, name: str, reason: str) -> None:
+        if CI:
+            self.add(name, False, f"may not be skipped in CI: {reason}")
+        else:
+            self.skipped += 1
+            print(f"skipped: {name}: {reason}", flush=True)
+
+    def close(self) -> int:
+        for name in self.failures:
+            print(f"failed: {name}")
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        print(f"{self.passed} passed, {self.failed} failed{skipped}")
+        return 1 if self.failed else 0
+
+
+def run(command: list, timeout: int = 1200, **options) -> subprocess.CompletedProcess:
+    print("+ " + " ".join(map(str, command)), flush=True)
+    return subprocess.run(command, cwd=options.pop("cwd", ROOT), text=True, timeout=timeout,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",
+                          stdin=subprocess.DEVNULL, **options)
+
+
+def step(results: Results, name: str, command: list, **options) -> bool:
+    done = run(command, **options)
+    results.add(name, done.returncode == 0, done.stdout)
+    return done.returncode == 0
+
+
+def missing() -> list[str]:
+    packages = [package for tool, package in TOOLS.items() if not shutil.which(tool)]
+    if shutil.which("pkg-config"):
+        packages += [package for module, package in MODULES.items()
+                     if subprocess.run(["pkg-config", "--exists", module]).returncode]
+    else:
+        packages += MODULES.values()
+    return packages
+
+
+def install_missing(results: Results) -> None:
+    packages = missing()
+    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        run(["apt-get", "update", "-q"], env=environment)
+        done = run(["apt-get", "install", "-y", "-q", *packages], env=environment)
+        if done.returncode:
+            print(done.stdout)
+    for package in missing():
+        results.skip(f"package {package}", "not installed: run as root on Debian, or install it")
+    if not shutil.which("cargo"):
+        sys.exit("cargo is missing: install Rust 1.85 or later with rustup")
+
+
+def rust(results: Results) -> None:
+    step(results, "cargo fmt", ["cargo", "fmt", "--all", "--check"])
+    step(results, "cargo clippy",
+         ["cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"])
+    step(results, "cargo doc", ["cargo", "doc", "--locked", "--no-deps"],
+         env=dict(os.environ, RUSTDOCFLAGS="-D warnings"))
+    done = run(["cargo", "test", "--locked", "--no-fail-fast"])
+    tests = re.findall(r"^test (.+) \.\.\. (\w+)", done.stdout, re.MULTILINE)
+    for name, outcome in tests:
+        if outcome == "ignored":
+            results.skip(name, "ignored")
+        else:
+            results.add(name, outcome == "ok")
+    if done.returncode or not tests:
+        results.add("cargo test", False, done.stdout)
+
+
+def c_suites(results: Results, build: pathlib.Path, name: str, setup: list, suites: list) -> bool:
+    done = run(["meson", "setup", build, *setup])
+    if done.returncode:
+        results.add(f"{name}: meson setup", False, done.stdout)
+        return False
+    done = run(["meson", "compile", "-C", build])
+    if done.returncode:
+        results.add(f"{name}: meson compile", False, done.stdout)
+        return False
+    run(["meson", "test", "-C", build, "--no-rebuild", *suites])
+    log = build / "meson-logs/testlog.json"
+    lines = log.read_text().splitlines() if log.exists() else []
+    if not lines:
+        results.add(f"{name}: meson test ran nothing", False)
+    for line in lines:
+        add_meson_test(results, name, json.loads(line))
+    return True
+
+
+def add_meson_test(results: Results, suite: str, test: dict) -> None:
+    """A TAP test counts by its cases; what is not told by a case counts as one."""
+    name = f"{suite}: {test['name']}"
+    output = test.get("stdout", "")
+    failed = False
+    for ok, case in re.findall(r"^(not ok|ok) \d+ *-? *(.*)$", output, re.MULTILINE):
+        if "# SKIP" in case.upper():
+            results.skip(f"{name}: {case}", "by the test")
+        else:
+            failed |= ok != "ok"
+            results.add(f"{name}: {case}", ok == "ok", output)
+    if test["result"] == "SKIP" and not re.search("# SKIP", output, re.IGNORECASE):
+        results.skip(name, "by meson")
+    elif test["result"] not in ("OK", "SKIP") and not failed:
+        results.add(f"{name}: {test['result']}", False, output + test.get("stderr", ""))
+
+
+def main() -> int:
+    keep = sys.argv[1:] == ["--keep"]
+    results = Results()
+    build = ROOT / "build-test"
+    sanitized = ROOT / "build-test-sanitized"
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="rte_hotplug_test_"))
+    try:
+        install_missing(results)
+        rust(results)
+        required = "enabled" if CI else "auto"
+        shared = f"-Dcargo_target_dir={ROOT / 'target'}"
+        ready = c_suites(results, build, "C", [
+            f"-Dhosted_tests={required}", f"-Dvalgrind={required}", shared,
+            f"--prefix={scratch / 'installed'}", "--libdir=lib"], [])
+        c_suites(results, sanitized, "sanitized", [
+            "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dvalgrind=disabled",
+            "-Dhosted_tests=disabled", shared], ["--suite", "embedded"])
+        step(results, "README's first command", ["tools/demo.sh"])
+        if ready:
+            step(results, "an installed library, used by make and by a meson subproject",
+                 [sys.executable, "capi-tests/installed.py", build, scratch])
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        if not keep:
+            for directory in (build, sanitized):
+                shutil.rmtree(directory, ignore_errors=True)
+    return results.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
