@@ -21,7 +21,8 @@ pub type rte_mp_t = Option<unsafe extern "C" fn(msg: *const c_void, peer: *const
 /// @param argc
 ///   The number of elements of argv.
 /// @param argv
-///   The program's arguments, the program name first. argv[result] becomes the program name.
+///   The program's arguments, the program name first. The last one that was EAL's becomes the
+///   program name.
 /// @return
 ///   How many arguments were EAL's; the application's start at argv[result + 1].
 ///   -1 on failure, the reason in rte_errno (DPDK) or errno (embedded):
