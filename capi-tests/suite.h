@@ -14,6 +14,8 @@
 #include "harness.h"
 
 #ifdef SUITE_HOSTED
+#include <dirent.h>
+
 #include <rte_version.h>
 #endif
 
@@ -24,6 +26,23 @@ static inline bool suite_hosted(void)
 {
 	return rte_hotplug_mode() == RTE_HOTPLUG_MODE_HOSTED;
 }
+
+#ifdef SUITE_HOSTED
+/* DPDK leaves the runtime directory behind: a flat directory of files and sockets. */
+static char suite_directory[256];
+
+static inline void suite_remove_directory(void)
+{
+	DIR *directory = opendir(suite_directory);
+	struct dirent *entry;
+
+	while (directory != NULL && (entry = readdir(directory)) != NULL)
+		unlinkat(dirfd(directory), entry->d_name, 0);
+	if (directory != NULL)
+		closedir(directory);
+	rmdir(suite_directory);
+}
+#endif
 
 /* Starts the EAL that is there: DPDK needs its options, the embedded runtime takes them too. */
 static inline void suite_start(void)
@@ -45,6 +64,8 @@ static inline void suite_start(void)
 		printf("Bail out! not in the hosted mode\n");
 		exit(EXIT_FAILURE);
 	}
+	snprintf(suite_directory, sizeof(suite_directory), "%s", rte_eal_get_runtime_dir());
+	atexit(suite_remove_directory);
 #endif
 }
 

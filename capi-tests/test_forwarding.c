@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * With another process in the group the host's own functions do the work, over its own channel. The
+ * other process is a thread here that answers at a secondary's EAL socket. Inside DPDK 22.11 only:
+ * the wire is that version's.
+ */
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "suite.h"
+
+enum { MP_REQ = 1, MP_REP = 2 };
+
+/* EAL's datagram, without the descriptors at the end of rte_mp_msg. */
+struct message {
+	int type;
+	char name[64];
+	int len_param;
+	int num_fds;
+	struct {
+		int type;
+		char devargs[128];
+		int result;
+	} request;
+	char rest[256 - 136];
+};
+
+static struct {
+	struct sockaddr_un address;
+	int socket, stop;
+	pthread_t thread;
+	int requests, last_type, answer;
+	char last_devargs[128];
+} secondary;
+
+static void *answer_requests(void *arg)
+{
+	struct pollfd fds[2] = {
+		{ .fd = secondary.socket, .events = POLLIN },
+		{ .fd = secondary.stop, .events = POLLIN },
+	};
+
+	(void)arg;
+	while (poll(fds, 2, -1) > 0 && fds[1].revents == 0) {
+		struct sockaddr_un peer;
+		socklen_t size = sizeof(peer);
+		struct message message;
+
+		if (recvfrom(secondary.socket, &message, sizeof(message), 0,
+			     (struct sockaddr *)&peer, &size) != sizeof(message) ||
+		    message.type != MP_REQ || strcmp(message.name, "eal_dev_mp_request") != 0)
+			continue;
+		secondary.requests++;
+		secondary.last_type = message.request.type;
+		memcpy(secondary.last_devargs, message.request.devargs, 128);
+		message.type = MP_REP;
+		message.request.result = secondary.answer;
+		sendto(secondary.socket, &message, sizeof(message), 0, (struct sockaddr *)&peer,
+		       size);
+	}
+	return NULL;
+}
+
+static void join_group(void)
+{
+	CHECK_INT(sizeof(struct message), 332);
+	memset(&secondary, 0, sizeof(secondary));
+	secondary.address.sun_family = AF_UNIX;
+	snprintf(secondary.address.sun_path, sizeof(secondary.address.sun_path),
+		 "%s/mp_socket_1_2", rte_eal_get_runtime_dir());
+	secondary.stop = eventfd(0, EFD_CLOEXEC);
+	secondary.socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	CHECK_INT(bind(secondary.socket, (struct sockaddr *)&secondary.address,
+		       sizeof(secondary.address)), 0);
+	CHECK_INT(pthread_create(&secondary.thread, NULL, answer_requests, NULL), 0);
+}
+
+static void leave_group(void)
+{
+	CHECK_INT(eventfd_write(secondary.stop, 1), 0);
+	CHECK_INT(pthread_join(secondary.thread, NULL), 0);
+	close(secondary.socket);
+	close(secondary.stop);
+	CHECK_INT(unlink(secondary.address.sun_path), 0);
+}
+
+static void alone_nobody_is_asked(void)
+{
+	CHECK_INT(rte_dev_probe("net_null0"), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", "net_null0"), 0);
+}
+
+static void a_secondary_is_asked(void)
+{
+	join_group();
+	CHECK_INT(rte_dev_probe("net_null0,copy=1"), 0);
+	CHECK_INT(secondary.requests, 1);
+	CHECK_INT(secondary.last_type, 0);
+	CHECK_STR(secondary.last_devargs, "net_null0,copy=1");
+	CHECK_INT(rte_eal_hotplug_remove("vdev", "net_null0"), 0);
+	CHECK_INT(secondary.requests, 2);
+	CHECK_INT(secondary.last_type, 1);
+	CHECK_STR(secondary.last_devargs, "vdev:net_null0,");
+	leave_group();
+}
+
+static void its_failure_comes_back(void)
+{
+	join_group();
+	secondary.answer = -ENOSPC;
+	CHECK_INT(rte_dev_probe("net_null0"), -ENOSPC);
+	CHECK(rte_hotplug_device_find("vdev", "net_null0") == NULL);
+	leave_group();
+}
+
+static int parse(const char *name, void *user)
+{
+	(void)user;
+	return strncmp(name, "own", 3) == 0 ? 0 : -1;
+}
+
+static int scan(struct rte_hotplug_bus *bus, const char *name, void *user)
+{
+	(void)user;
+	return name != NULL ? rte_hotplug_bus_add_device(bus, name, -1) : 0;
+}
+
+static int accept_device(struct rte_device *dev, void *user)
+{
+	(void)dev, (void)user;
+	return 0;
+}
+
+static void our_buses_stay_here(void)
+{
+	struct rte_hotplug_bus_options bus_options = {
+		.size = sizeof(bus_options), .name = "mine", .parse = parse, .scan = scan,
+	};
+	struct rte_hotplug_driver_options driver_options = {
+		.size = sizeof(driver_options), .name = "own", .bus = "mine",
+		.probe = accept_device,		.remove = accept_device,
+	};
+	struct rte_hotplug_driver *driver;
+	struct rte_hotplug_bus *bus;
+
+	join_group();
+	CHECK_INT(rte_hotplug_bus_register(&bus_options, &bus), 0);
+	CHECK_INT(rte_hotplug_driver_register(&driver_options, &driver), 0);
+	CHECK_INT(rte_dev_probe("mine:own0"), 0);
+	CHECK_INT(rte_eal_hotplug_remove("mine", "own0"), 0);
+	CHECK_INT(secondary.requests, 0);
+	CHECK_INT(rte_hotplug_driver_unregister(driver), 0);
+	CHECK_INT(rte_hotplug_bus_unregister(bus), 0);
+	leave_group();
+}
+
+static void a_dead_socket_is_nobody(void)
+{
+	join_group();
+	CHECK_INT(eventfd_write(secondary.stop, 1), 0);
+	CHECK_INT(pthread_join(secondary.thread, NULL), 0);
+	close(secondary.socket);
+	close(secondary.stop);
+	CHECK_INT(rte_dev_probe("net_null0"), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", "net_null0"), 0);
+	CHECK_INT(secondary.requests, 0);
+	unlink(secondary.address.sun_path);
+}
+
+static const struct test_case cases[] = {
+	{ "alone nobody is asked", alone_nobody_is_asked },
+	{ "a secondary is asked, by the host's own functions", a_secondary_is_asked },
+	{ "its failure comes back", its_failure_comes_back },
+	{ "our buses stay here", our_buses_stay_here },
+	{ "a dead socket is nobody", a_dead_socket_is_nobody },
+};
+
+int main(void)
+{
+	int result;
+
+	suite_start();
+	result = run_table(cases, sizeof(cases) / sizeof(cases[0]));
+	return rte_eal_cleanup() == 0 ? result : EXIT_FAILURE;
+}
