@@ -101,7 +101,11 @@ static void *attach_detach(void *arg)
 {
 	char name[32];
 	long failures = 0;
+	cpu_set_t all;
 
+	/* EAL binds the main thread to one processor, and threads inherit that. */
+	memset(&all, 0xff, sizeof(all));
+	pthread_setaffinity_np(pthread_self(), sizeof(all), &all);
 	snprintf(name, sizeof(name), "net_null%d", (int)(long)arg);
 	for (int i = 0; i < ROUNDS; i++)
 		failures += rte_eal_hotplug_add("vdev", name, "") != 0 ||

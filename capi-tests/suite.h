@@ -6,6 +6,8 @@
 #ifndef SUITE_H
 #define SUITE_H
 
+#include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -67,6 +69,15 @@ static inline void suite_start(void)
 	snprintf(suite_directory, sizeof(suite_directory), "%s", rte_eal_get_runtime_dir());
 	atexit(suite_remove_directory);
 #endif
+}
+
+/* EAL binds the main thread to one processor, and threads would inherit that. */
+static inline void suite_use_all_cpus(void)
+{
+	cpu_set_t all;
+
+	memset(&all, 0xff, sizeof(all));
+	pthread_setaffinity_np(pthread_self(), sizeof(all), &all);
 }
 
 /* Detaches by name; a device that is not there is fine. */

@@ -144,7 +144,7 @@ struct rte_hotplug_driver_options {
 	 */
 	const char *name;
 	/**
-	 * A second name; NULL for none. Copied.
+	 * A second name, 1 to 63 bytes; NULL for none. Copied.
 	 */
 	const char *alias;
 	/**
@@ -193,7 +193,9 @@ int rte_eth_dev_attach(const char *devargs, uint16_t *port_id);
  * Detaches the device of a port that is stopped and closed.
  *
  * @param port_id
- *   The port that the device had. The other ports of the device must be closed as well.
+ *   The port that the device had. The other ports of the device must be closed as well. DPDK gives
+ *   the number of a closed port away again: while another device has it open it cannot be detached,
+ *   and of several devices that have closed it the one that had it first is.
  * @param name
  *   Room for 64 bytes: the name of the detached device, "0000:02:00.0" or "net_null0". May be NULL.
  * @return
@@ -276,7 +278,8 @@ int rte_hotplug_bus_add_device(struct rte_hotplug_bus *bus, const char *name, in
  *   -EINVAL: an argument is NULL;
  *   -ENOENT: the bus is not registered;
  *   -ENODEV: the bus has no such device;
- *   -EBUSY: it is attached: detach it first.
+ *   -EBUSY: it is attached, or its driver is attaching or detaching it: detach it first;
+ *   -EDEADLK: an operation that waits for this call's device works on the device.
  */
 int rte_hotplug_bus_remove_device(struct rte_hotplug_bus *bus, const char *name);
 
@@ -289,9 +292,9 @@ int rte_hotplug_bus_remove_device(struct rte_hotplug_bus *bus, const char *name)
  *   Set to the driver on success. May be NULL.
  * @return
  *   0 on success;
- *   -EINVAL: options, its name, bus, probe or remove is NULL, its size is too small, or the name is
- *   empty;
- *   -E2BIG: the name is longer than 63 bytes;
+ *   -EINVAL: options, its name, bus, probe or remove is NULL, its size is too small, or the name or
+ *   the alias is empty;
+ *   -E2BIG: the name or the alias is longer than 63 bytes;
  *   -EEXIST: the bus has a driver of this name;
  *   -ENOENT: there is no such bus;
  *   -ENOTSUP: the bus is DPDK's own: its drivers register with DPDK.
@@ -423,7 +426,8 @@ int rte_hotplug_device_numa_node(const struct rte_device *dev);
  * @param dev
  *   The device. A pointer that no bus lists is not read.
  * @return
- *   An enum rte_hotplug_device_state_type; -EINVAL: dev is NULL; -ENODEV: no bus lists it.
+ *   An enum rte_hotplug_device_state_type; -EINVAL: dev is NULL; -ENODEV: no bus lists it;
+ *   -ENOTSUP: an unknown DPDK is in the process.
  *
  * May be called from any thread.
  */

@@ -5,6 +5,8 @@
 
 use std::ffi::{CStr, CString};
 
+use crate::engine::attach::no_bus;
+use crate::engine::detach::{no_such_bus, no_such_device};
 use crate::error::{Error, Kind, Result};
 use crate::hosted::{self, ethdev};
 use crate::ports::{Bus, Devargs, DeviceId, Platform};
@@ -19,8 +21,11 @@ impl Process {
             Mode::Hosted(platform)
                 if !platform.is_ours(devargs) && self.left_to_host(&platform) =>
             {
+                // Parsed here first: some strings crash the host, or the primary that it asks.
+                let parsed = platform.parse(devargs)?;
+                let bus = parsed.bus().ok_or_else(|| no_bus(devargs))?;
                 let code = platform.hosted.host.stock_probe(devargs)?;
-                if let (0, Some(device)) = (code, find_described(&platform, devargs)) {
+                if let (0, Some(device)) = (code, bus.find(parsed.name())) {
                     self.ports.learn(&platform, device);
                 }
                 Ok(code)
@@ -70,8 +75,17 @@ impl Process {
     pub fn hotplug_remove(&'static self, bus: &CStr, device: &CStr) -> Result<i32> {
         match self.mode()? {
             Mode::Forwarding(host) => host.stock_hotplug_remove(bus, device),
-            Mode::Embedded(platform) => self.remove(named(&platform, bus, device)?),
-            Mode::Hosted(platform) => self.remove(named(&platform, bus, device)?),
+            Mode::Embedded(platform) => self.engine.detach_named(&platform, bus, device).map(|_| 0),
+            Mode::Hosted(platform)
+                if platform.has_host_bus(bus) && self.left_to_host(&platform) =>
+            {
+                let found = platform.bus(bus).ok_or_else(|| no_such_bus(bus, device))?;
+                self.remove(found.find(device).ok_or_else(|| no_such_device(bus, device))?)
+            }
+            Mode::Hosted(platform) => {
+                self.ports.forget(self.engine.detach_named(&platform, bus, device)?);
+                Ok(0)
+            }
         }
     }
 
@@ -79,9 +93,7 @@ impl Process {
     pub fn attach_port(&'static self, devargs: &CStr) -> Result<u16> {
         let platform = self.port_platform()?;
         let parsed = platform.parse(devargs)?;
-        let bus = parsed.bus().ok_or_else(|| {
-            Error::new(Kind::Invalid, "rte_eth_dev_attach: the devargs name no bus")
-        })?;
+        let bus = parsed.bus().ok_or_else(|| no_bus(devargs))?;
         let (bus_name, name) = (bus.bus_name(), parsed.name().to_owned());
         drop(parsed);
         // Keeps the answer true: nobody attaches or detaches the device meanwhile.
@@ -106,9 +118,17 @@ impl Process {
     /// Detaches the device of a stopped and closed port and returns its name
     /// (`rte_eth_dev_detach`).
     pub fn detach_port(&'static self, port: u16) -> Result<CString> {
-        self.port_platform()?;
-        let (device, name) = self.ports.closed_port(port)?;
-        code_to_result(self.remove(device)?)?;
+        let platform = self.port_platform()?;
+        let (bus, name) = self.ports.closed_port(&platform, port)?;
+        // Asked again once nobody else works on the device.
+        let _turn = self.engine.order.enter(&bus, &name)?;
+        if self.ports.closed_port(&platform, port)? != (bus.clone(), name.clone()) {
+            return Err(Error::new(
+                Kind::NoDevice,
+                format!("port {port}: its device was detached meanwhile"),
+            ));
+        }
+        code_to_result(self.hotplug_remove(&bus, &name)?)?;
         Ok(name)
     }
 
@@ -122,26 +142,6 @@ impl Process {
         ethdev::check_loaded()?;
         Ok(platform)
     }
-}
-
-fn named<P: Platform>(platform: &P, bus: &CStr, name: &CStr) -> Result<DeviceId> {
-    let found = platform.bus(bus).ok_or_else(|| {
-        Error::new(
-            Kind::NotFound,
-            format!("{}: there is no such bus", crate::ports::label(bus, name)),
-        )
-    })?;
-    found.find(name).ok_or_else(|| {
-        Error::new(
-            Kind::Invalid,
-            format!("{}: the bus has no such device", crate::ports::label(bus, name)),
-        )
-    })
-}
-
-fn find_described(platform: &hosted::Platform, devargs: &CStr) -> Option<DeviceId> {
-    let parsed = platform.parse(devargs).ok()?;
-    parsed.bus()?.find(parsed.name())
 }
 
 /// A code that the host's own function returned, which it has logged already.

@@ -54,8 +54,6 @@ pub enum Plugged {
 ///
 /// No lock of this library is held while `plug` and `unplug` run: drivers call back.
 pub trait Bus: Clone {
-    /// Devargs that were taken off the list; dropping them frees them.
-    type Unlisted;
     /// The bus name, `vdev` or `pci` for instance.
     fn bus_name(&self) -> CString;
     /// Whether devices can be attached at run time.
@@ -70,12 +68,7 @@ pub trait Bus: Clone {
     fn is_probed(&self, device: DeviceId) -> bool;
     /// Lets the matching driver probe the device.
     fn plug(&self, device: DeviceId) -> Result<Plugged>;
-    /// Takes the device's devargs off the list, so that no other thread meets them while the driver
-    /// removes the device.
-    fn unlist(&self, device: DeviceId) -> Self::Unlisted;
-    /// Lists them again: the device stays.
-    fn relist(&self, devargs: Self::Unlisted);
-    /// Lets the driver release the device.
+    /// Lets the driver release the device, and removes its devargs.
     fn unplug(&self, device: DeviceId) -> Result<()>;
 }
 

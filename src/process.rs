@@ -31,6 +31,8 @@ pub struct Process {
     /// The number of loads at which no host was found.
     searched_at: Mutex<Option<u64>>,
     embedded: Mutex<Embedded>,
+    /// The host's buses turned out not to be laid out as its version has them.
+    mistrusted: AtomicBool,
     /// The host's `rte_eal_cleanup` runs: its channel closes, calls are local only.
     cleaning_up: AtomicBool,
 }
@@ -91,10 +93,23 @@ impl Process {
             self.stop_embedded();
             self.registry.drop_bus(embedded::vdev::NAME);
         }
-        let hosted = self.hosted.get_or_init(|| meet(host));
+        let hosted = match self.hosted.get() {
+            Some(hosted) => *hosted,
+            None => {
+                // Outside the cell too: the linker's lock is taken, whose holder may wait for us.
+                logging::use_host(host);
+                let met = Hosted::new(host);
+                if self.hosted.set(met.as_ref().ok().copied()).is_ok() {
+                    report(&met);
+                }
+                self.hosted.get().copied().flatten()
+            }
+        };
         Some(match hosted {
-            Some(hosted) => Mode::Hosted(hosted::Platform { hosted, registry: &self.registry }),
-            None => Mode::Forwarding(host),
+            Some(hosted) if !self.mistrusted.load(Ordering::Acquire) => {
+                Mode::Hosted(hosted::Platform { hosted, registry: &self.registry })
+            }
+            _ => Mode::Forwarding(host),
         })
     }
 
@@ -104,13 +119,17 @@ impl Process {
             return Some(host);
         }
         let loads = dl::load_count();
-        let mut searched_at = self.searched_at.lock();
-        if *searched_at == Some(loads) {
+        if *self.searched_at.lock() == Some(loads) {
             return None;
         }
-        let host = self.host.get_or_try_init(|| Host::find().ok_or(())).ok();
-        *searched_at = Some(loads);
-        host
+        // With no lock held: the linker has its own, and may run constructors that call us.
+        match Host::find() {
+            Some(host) => Some(self.host.get_or_init(|| host)),
+            None => {
+                *self.searched_at.lock() = Some(loads);
+                None
+            }
+        }
     }
 
     /// Whether an operation has to be left to the host, as other processes take part.
@@ -121,9 +140,14 @@ impl Process {
     /// The host's `rte_eal_init` has returned successfully.
     pub fn host_started(&'static self) {
         self.cleaning_up.store(false, Ordering::Release);
-        if let Some(Mode::Hosted(platform)) = self.host_mode() {
-            platform.hosted.forget_ipc();
-            self.ports.learn_all(&platform);
+        let Some(Mode::Hosted(platform)) = self.host_mode() else { return };
+        platform.hosted.forget_ipc();
+        match platform.hosted.check() {
+            Ok(()) => self.ports.learn_all(&platform),
+            Err(error) => {
+                self.mistrusted.store(true, Ordering::Release);
+                report(&Err(error));
+            }
         }
     }
 
@@ -140,22 +164,22 @@ impl Process {
         logging::use_stderr(None);
         let options = Options::parse(argv)?;
         let platform = self.embedded_platform();
-        {
+        let before = {
             let mut embedded = self.embedded.lock();
             if *embedded == Embedded::Initialised {
-                return Err(Error::new(Kind::Already, "rte_eal_init: called twice"));
+                return Err(Error::new(Kind::Already, "called twice"));
             }
             logging::use_stderr(options.log_level);
             platform.open()?;
-            *embedded = Embedded::Initialised;
-        }
+            std::mem::replace(&mut *embedded, Embedded::Initialised)
+        };
         if !options.ignored.is_empty() {
             let ignored = options.ignored.join(" ");
             log::warn!("rte_eal_init: without meaning when there is no DPDK, ignored: {ignored}");
         }
         // Drivers run here: no lock is held.
         if let Err(error) = platform.start(&self.engine, &options) {
-            *self.embedded.lock() = Embedded::Stopped;
+            *self.embedded.lock() = before;
             return Err(error);
         }
         Ok(options.consumed)
@@ -163,9 +187,10 @@ impl Process {
 
     /// Detaches what is attached and ends the embedded runtime.
     pub fn stop_embedded(&'static self) {
-        let was = std::mem::take(&mut *self.embedded.lock());
-        if was != Embedded::Stopped {
+        let running = *self.embedded.lock() != Embedded::Stopped;
+        if running {
             self.embedded_platform().stop(&self.engine);
+            *self.embedded.lock() = Embedded::Stopped;
         }
     }
 
@@ -174,20 +199,13 @@ impl Process {
     }
 }
 
-/// Recognises the host, or says in one line why all calls go to its own functions.
-fn meet(host: &'static Host) -> Option<&'static Hosted> {
-    logging::use_host(host);
-    match Hosted::new(host) {
-        Ok(hosted) => {
-            log::debug!("host EAL {}", hosted.version);
-            Some(hosted)
-        }
-        Err(error) => {
-            log::error!(
-                "the DPDK in this process cannot be worked with: {error}; every call goes to its \
-                 own functions"
-            );
-            None
-        }
+/// Says once how the host is worked with.
+fn report(met: &Result<&'static Hosted>) {
+    match met {
+        Ok(hosted) => log::debug!("host EAL {}", hosted.version),
+        Err(error) => log::error!(
+            "the DPDK in this process cannot be worked with: {error}; every call goes to its own \
+             functions"
+        ),
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::mem::size_of;
 use std::sync::Arc;
 
-use super::{is_null, optional, required, returning_code};
+use super::{is_null, required, returning_code};
 use crate::error::{Error, Kind, Result, describe_code};
 use crate::process::{Mode, process};
 use crate::registry::{Bus, BusOps, Driver, Scan};
@@ -120,16 +120,8 @@ pub unsafe extern "C" fn rte_hotplug_bus_register(
     bus: *mut *mut rte_hotplug_bus,
 ) -> c_int {
     returning_code("rte_hotplug_bus_register", || {
-        const NONE: rte_hotplug_bus_options = rte_hotplug_bus_options {
-            size: 0,
-            name: std::ptr::null(),
-            parse: None,
-            scan: None,
-            matches: None,
-            user: std::ptr::null_mut(),
-        };
-        // SAFETY: the caller's promise; all-zero is NONE, a valid value.
-        let options = unsafe { read_options(options, NONE) }?;
+        // SAFETY: the caller's promise.
+        let options = unsafe { read_options(options) }?;
         // SAFETY: the caller's promise.
         let name = unsafe { required(options.name, "options->name") }?;
         let ops = CBus {
@@ -215,7 +207,8 @@ pub unsafe extern "C" fn rte_hotplug_bus_add_device(
 ///   -EINVAL: an argument is NULL;
 ///   -ENOENT: the bus is not registered;
 ///   -ENODEV: the bus has no such device;
-///   -EBUSY: it is attached: detach it first.
+///   -EBUSY: it is attached, or its driver is attaching or detaching it: detach it first;
+///   -EDEADLK: an operation that waits for this call's device works on the device.
 ///
 /// # Safety
 /// `name` is NULL or a C string; `bus` may be any value.
@@ -229,7 +222,10 @@ pub unsafe extern "C" fn rte_hotplug_bus_remove_device(
         let name = unsafe { required(name, "name") }?;
         let bus = find_bus(bus)?;
         // Nobody attaches it meanwhile.
-        let _turn = process().engine.order.enter(bus.name(), name)?;
+        let turn = process().engine.order.enter(bus.name(), name)?;
+        if turn.phase().is_some() {
+            return Err(Error::new(Kind::Busy, "its driver is attaching or detaching it now"));
+        }
         bus.remove_device(name).map(|()| 0)
     })
 }
@@ -250,9 +246,9 @@ pub(super) fn no_buses() -> Error {
 /// Options whose struct may have grown in the caller's version: what we do not know is not read.
 ///
 /// # Safety
-/// `options` is NULL or starts with a size_t, its own size, and has that many bytes; a `T` may be
-/// made of any bytes that the C type allows, and `zero` is the all-zero `T`.
-pub(super) unsafe fn read_options<T: Copy>(options: *const T, zero: T) -> Result<T> {
+/// `options` is NULL or starts with a size_t, its own size, and has that many bytes; the C struct may
+/// hold nothing that is no valid `T`.
+pub(super) unsafe fn read_options<T: Copy>(options: *const T) -> Result<T> {
     if options.is_null() {
         return Err(is_null("options"));
     }
@@ -264,23 +260,6 @@ pub(super) unsafe fn read_options<T: Copy>(options: *const T, zero: T) -> Result
             format!("options->size is {size}: set it to the size of the struct"),
         ));
     }
-    let mut copy = zero;
-    // SAFETY: both have at least this many bytes.
-    unsafe {
-        std::ptr::copy_nonoverlapping(
-            options.cast::<u8>(),
-            (&raw mut copy).cast::<u8>(),
-            size_of::<T>(),
-        );
-    }
-    Ok(copy)
-}
-
-/// The bus argument of functions that take a name or NULL for all.
-///
-/// # Safety
-/// `bus` is NULL or a C string.
-pub(super) unsafe fn any_bus<'a>(bus: *const c_char) -> Option<&'a CStr> {
-    // SAFETY: the caller's promise.
-    unsafe { optional(bus) }
+    // SAFETY: there are at least this many bytes.
+    Ok(unsafe { options.read_unaligned() })
 }

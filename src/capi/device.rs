@@ -2,9 +2,8 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use super::bus::any_bus;
 use super::dev::rte_device;
-use super::{is_null, required, returning_answer, returning_pointer};
+use super::{is_null, optional, required, returning_answer, returning_pointer};
 use crate::error::{Error, Kind, Result};
 use crate::hosted::DeviceView;
 use crate::ports::{Bus, DeviceId, DeviceState, Platform};
@@ -110,21 +109,17 @@ pub unsafe extern "C" fn rte_hotplug_device_next(
 ) -> *mut rte_device {
     returning_pointer("rte_hotplug_device_next", || {
         // SAFETY: the caller's promise.
-        let wanted = unsafe { any_bus(bus) };
+        let wanted = unsafe { optional(bus) };
         let all = match process().mode()? {
-            Mode::Embedded(platform) => platform.devices(),
-            Mode::Hosted(platform) => platform.devices(),
+            Mode::Embedded(platform) => platform.devices(wanted),
+            Mode::Hosted(platform) => platform.devices(wanted),
             Mode::Forwarding(_) => return Err(unknown_host()),
         };
-        let start = match DeviceId::from_ptr(prev) {
+        let next = match DeviceId::from_ptr(prev) {
             None => 0,
             Some(prev) => all.iter().position(|id| *id == prev).ok_or_else(gone)? + 1,
         };
-        let next = all[start..].iter().find(|id| match wanted {
-            None => true,
-            Some(bus) => bus_of(**id).is_some_and(|own| own.as_c_str() == bus),
-        });
-        next.map(|id| id.as_ptr::<rte_device>().cast_const()).ok_or_else(gone)
+        all.get(next).map(|id| id.as_ptr::<rte_device>().cast_const()).ok_or_else(gone)
     })
     .cast_mut()
 }
@@ -218,7 +213,8 @@ pub unsafe extern "C" fn rte_hotplug_device_numa_node(dev: *const rte_device) ->
 /// @param dev
 ///   The device. A pointer that no bus lists is not read.
 /// @return
-///   An enum rte_hotplug_device_state_type; -EINVAL: dev is NULL; -ENODEV: no bus lists it.
+///   An enum rte_hotplug_device_state_type; -EINVAL: dev is NULL; -ENODEV: no bus lists it;
+///   -ENOTSUP: an unknown DPDK is in the process.
 ///
 /// May be called from any thread.
 ///
@@ -302,14 +298,6 @@ fn view(dev: *const rte_device) -> Result<DeviceView> {
         Mode::Hosted(platform) => platform.view(id).ok_or_else(gone),
         Mode::Embedded(_) => Err(gone()),
         Mode::Forwarding(_) => Err(unknown_host()),
-    }
-}
-
-fn bus_of(id: DeviceId) -> Option<std::ffi::CString> {
-    match process().mode().ok()? {
-        Mode::Embedded(platform) => platform.locate(id).map(|(bus, _)| bus.bus_name()),
-        Mode::Hosted(platform) => platform.locate(id).map(|(bus, _)| bus.bus_name()),
-        Mode::Forwarding(_) => None,
     }
 }
 

@@ -26,7 +26,7 @@ pub struct rte_hotplug_driver_options {
     pub size: usize,
     /// The driver name, 1 to 63 bytes. On the vdev bus device names start with it. Copied.
     pub name: *const c_char,
-    /// A second name; NULL for none. Copied.
+    /// A second name, 1 to 63 bytes; NULL for none. Copied.
     pub alias: *const c_char,
     /// The bus that it is for: "vdev" in the embedded mode, or a registered one.
     pub bus: *const c_char,
@@ -80,9 +80,9 @@ impl DriverOps for CDriver {
 ///   Set to the driver on success. May be NULL.
 /// @return
 ///   0 on success;
-///   -EINVAL: options, its name, bus, probe or remove is NULL, its size is too small, or the name is
-///   empty;
-///   -E2BIG: the name is longer than 63 bytes;
+///   -EINVAL: options, its name, bus, probe or remove is NULL, its size is too small, or the name or
+///   the alias is empty;
+///   -E2BIG: the name or the alias is longer than 63 bytes;
 ///   -EEXIST: the bus has a driver of this name;
 ///   -ENOENT: there is no such bus;
 ///   -ENOTSUP: the bus is DPDK's own: its drivers register with DPDK.
@@ -98,17 +98,8 @@ pub unsafe extern "C" fn rte_hotplug_driver_register(
     driver: *mut *mut rte_hotplug_driver,
 ) -> c_int {
     returning_code("rte_hotplug_driver_register", || {
-        const NONE: rte_hotplug_driver_options = rte_hotplug_driver_options {
-            size: 0,
-            name: std::ptr::null(),
-            alias: std::ptr::null(),
-            bus: std::ptr::null(),
-            probe: None,
-            remove: None,
-            user: std::ptr::null_mut(),
-        };
-        // SAFETY: the caller's promise; all-zero is NONE, a valid value.
-        let options = unsafe { read_options(options, NONE) }?;
+        // SAFETY: the caller's promise.
+        let options = unsafe { read_options(options) }?;
         // SAFETY: the caller's promise.
         let (name, alias, bus) = unsafe {
             (

@@ -45,7 +45,9 @@ pub unsafe extern "C" fn rte_eth_dev_attach(devargs: *const c_char, port_id: *mu
 /// Detaches the device of a port that is stopped and closed.
 ///
 /// @param port_id
-///   The port that the device had. The other ports of the device must be closed as well.
+///   The port that the device had. The other ports of the device must be closed as well. DPDK gives
+///   the number of a closed port away again: while another device has it open it cannot be detached,
+///   and of several devices that have closed it the one that had it first is.
 /// @param name
 ///   Room for 64 bytes: the name of the detached device, "0000:02:00.0" or "net_null0". May be NULL.
 /// @return

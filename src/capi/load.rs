@@ -1,8 +1,5 @@
 //! What happens when the library is loaded: nothing, unless it stands where no call can reach it.
 
-use std::ffi::c_void;
-
-use super::dev::rte_dev_probe;
 use crate::sys::dl;
 
 // The linker runs the function when the library is loaded, in every process that has it.
@@ -11,9 +8,8 @@ use crate::sys::dl;
 static ON_LOAD: extern "C" fn() = on_load;
 
 extern "C" fn on_load() {
-    let ours = rte_dev_probe as *const c_void;
     let Some(reached) = dl::default_address(c"rte_dev_probe") else { return };
-    if dl::same_object(reached.as_ptr(), ours) {
+    if dl::is_ours(reached.as_ptr()) {
         return;
     }
     // No logger yet: DPDK's constructors may come later than ours.

@@ -41,9 +41,9 @@ impl ports::Platform for Platform {
 }
 
 impl Platform {
-    /// All devices, bus by bus.
-    pub fn devices(&self) -> Vec<DeviceId> {
-        self.registry.devices().iter().map(|device| device.id()).collect()
+    /// The devices of one bus, or of all.
+    pub fn devices(&self, bus: Option<&CStr>) -> Vec<DeviceId> {
+        self.registry.devices_of(bus).iter().map(|device| device.id()).collect()
     }
 
     /// Provides the `vdev` bus and its `hotplug_null` driver.
@@ -62,7 +62,7 @@ impl Platform {
         if options.proc_type == ProcType::Secondary {
             return Err(Error::new(
                 Kind::NotSupported,
-                "rte_eal_init: --proc-type=secondary: the embedded runtime has primaries only",
+                "--proc-type=secondary: the embedded runtime has primaries only",
             ));
         }
         for text in options.vdevs.iter().chain(&options.allowed).chain(&options.blocked) {
@@ -83,9 +83,16 @@ impl Platform {
     pub fn stop(&self, engine: &Engine) {
         let mut devices = self.registry.devices();
         devices.reverse();
-        for device in devices.into_iter().filter(|d| d.driver().is_some()) {
-            if let Err(error) = engine.detach(self, device.id()) {
-                log::error!("rte_eal_cleanup: {error}");
+        for device in devices {
+            let result = match device.driver() {
+                Some(_) => engine.detach(self, device.id()),
+                None => device.bus().remove_device(device.name()),
+            };
+            match result {
+                // Another driver's remove has detached it.
+                Err(error) if error.kind() == Kind::NoDevice => {}
+                Err(error) => log::error!("rte_eal_cleanup: {error}"),
+                Ok(()) => {}
             }
         }
     }

@@ -47,6 +47,7 @@ pub struct Options {
 
 /// Long options of EAL without a value; every other one takes the next word unless it has a `=`.
 const FLAGS: &[&str] = &[
+    "auto-probing",
     "create-uio-dev",
     "help",
     "huge-unlink",
@@ -54,6 +55,7 @@ const FLAGS: &[&str] = &[
     "in-memory",
     "legacy-mem",
     "match-allocations",
+    "no-auto-probing",
     "no-hpet",
     "no-huge",
     "no-pci",
@@ -64,6 +66,10 @@ const FLAGS: &[&str] = &[
     "version",
     "vmware-tsc-map",
 ];
+
+/// Options with a value that mean something here.
+const UNDERSTOOD: &[&str] =
+    &["file-prefix", "proc-type", "vdev", "a", "allow", "b", "block", "log-level"];
 
 /// Short options of EAL that take a value.
 const SHORT_WITH_VALUE: &[u8] = b"abcdlmnrs";
@@ -85,9 +91,13 @@ impl Options {
             };
             let value = match attached {
                 Some(value) => Some(value),
+                None if UNDERSTOOD.contains(&name.as_str()) => {
+                    let next = words.next().ok_or_else(|| invalid(&name, "needs a value"))?;
+                    Some(*next.1)
+                }
+                // It may be a flag that is not known: the next option is not its value.
                 None if takes_value(&name) => {
-                    let (_, next) = words.next().ok_or_else(|| invalid(&name, "needs a value"))?;
-                    Some(*next)
+                    words.next_if(|(_, next)| !next.starts_with(b"-")).map(|(_, next)| *next)
                 }
                 None => None,
             };
@@ -208,7 +218,7 @@ fn dashed(name: &str) -> String {
 }
 
 fn invalid(name: &str, cause: &str) -> Error {
-    Error::new(Kind::Invalid, format!("rte_eal_init: {} {cause}", dashed(name)))
+    Error::new(Kind::Invalid, format!("{} {cause}", dashed(name)))
 }
 
 #[cfg(test)]
@@ -257,6 +267,8 @@ mod tests {
             parse(&["app", "-l", "0-1", "-n4", "--telemetry", "--main-lcore", "0"]).unwrap();
         assert_eq!(options.ignored, ["-l", "-n", "--telemetry", "--main-lcore"]);
         assert_eq!(options.consumed, 6);
+        let options = parse(&["app", "--new-flag", "--vdev", "a0"]).unwrap();
+        assert_eq!((options.vdevs.len(), options.ignored.len()), (1, 1));
         assert_eq!(parse(&["app"]).unwrap().consumed, 0);
         assert_eq!(parse(&[]).unwrap().consumed, 0);
         assert_eq!(parse(&["app", "--no-pci", "word"]).unwrap().consumed, 1);

@@ -30,8 +30,11 @@ impl Engine {
             return Err(unsupported(&bus_name, &name, "plug"));
         }
         let mut turn = self.order.enter(&bus_name, &name)?;
+        if turn.phase() == Some(Phase::Unplug) {
+            return Err(being_removed(&bus_name, &name));
+        }
         // 2. insert, scan, find
-        let device = self.discover(&bus, devargs)?;
+        let device = discover(&bus, devargs)?;
         // 3. plug
         let plugged = turn.during(Phase::Plug, || bus.plug(device))?;
         let new = matches!(plugged, Plugged::Probed);
@@ -39,23 +42,23 @@ impl Engine {
         log::debug!("{}: {state}", label(&bus_name, &name));
         Ok(Attached { device, new })
     }
-
-    fn discover<B: Bus, D: Devargs<Bus = B>>(&self, bus: &B, mut devargs: D) -> Result<DeviceId> {
-        let _alone = self.discovery.enter(&self.order);
-        let name = devargs.name().to_owned();
-        let found = devargs
-            .insert()
-            .and_then(|()| bus.scan(&name))
-            .and_then(|()| bus.find(&name).ok_or_else(|| not_found(&bus.bus_name(), &name)));
-        // A device that is there already owns the entry.
-        if found.is_err() && bus.find(&name).is_none() {
-            devargs.withdraw();
-        }
-        found
-    }
 }
 
-fn no_bus(text: &CStr) -> Error {
+fn discover<B: Bus, D: Devargs<Bus = B>>(bus: &B, mut devargs: D) -> Result<DeviceId> {
+    let name = devargs.name().to_owned();
+    let found = devargs
+        .insert()
+        .and_then(|()| bus.scan(&name))
+        .and_then(|()| bus.find(&name).ok_or_else(|| not_found(&bus.bus_name(), &name)));
+    // A device that is there already owns the entry.
+    if found.is_err() && bus.find(&name).is_none() {
+        devargs.withdraw();
+    }
+    found
+}
+
+/// The error for text that names only a class.
+pub fn no_bus(text: &CStr) -> Error {
     Error::new(
         Kind::Invalid,
         format!(
@@ -63,6 +66,11 @@ fn no_bus(text: &CStr) -> Error {
             text.to_string_lossy()
         ),
     )
+}
+
+/// The error for a call from inside the driver's remove of the same device.
+pub(super) fn being_removed(bus: &CStr, name: &CStr) -> Error {
+    Error::new(Kind::Busy, format!("{}: its driver is removing it now", label(bus, name)))
 }
 
 fn not_found(bus: &CStr, name: &CStr) -> Error {

@@ -5,10 +5,10 @@
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
-use std::thread::{self, ThreadId};
 
 use parking_lot::Mutex;
 
+use super::thread_id::ThreadId;
 use crate::error::{Error, Kind, Result};
 
 /// What happened to a device.
@@ -60,15 +60,18 @@ impl Callbacks {
     ///
     /// [`Kind::Exists`] when the same function, argument and device are registered.
     pub fn register(&self, device: Option<&CStr>, id: CallbackId, invoke: Invoke) -> Result<()> {
+        let state = Mutex::default();
+        let callback = Callback { id, device: device.map(CStr::to_owned), invoke, state };
         let mut list = self.list.lock();
         if list.iter().any(|c| c.id == id && c.device.as_deref() == device) {
+            // What the caller gave is dropped with no lock held: it may call us.
+            drop(list);
             return Err(Error::new(
                 Kind::Exists,
                 "event callback: the same function, argument and device are registered already",
             ));
         }
-        let state = Mutex::default();
-        list.push(Arc::new(Callback { id, device: device.map(CStr::to_owned), invoke, state }));
+        list.push(Arc::new(callback));
         Ok(())
     }
 
@@ -78,9 +81,11 @@ impl Callbacks {
     /// matches runs in another thread all stay registered and the error is [`Kind::Again`]; after a
     /// success none of them runs, except one that unregistered itself from inside.
     pub fn unregister(&self, device: Option<&CStr>, id: CallbackId) -> Result<usize> {
+        // Dropped last, with no lock held: what it was registered with may call us.
+        let matching: Vec<_>;
         let mut list = self.list.lock();
-        let me = thread::current().id();
-        let matching: Vec<_> = list.iter().filter(|c| c.matches(device, id)).cloned().collect();
+        let me = ThreadId::current();
+        matching = list.iter().filter(|c| c.matches(device, id)).cloned().collect();
         if matching.is_empty() {
             return Err(Error::new(Kind::NotFound, "event callback: no such registration"));
         }
@@ -118,7 +123,7 @@ impl Callbacks {
         if state.removed {
             return None;
         }
-        state.running.push(thread::current().id());
+        state.running.push(ThreadId::current());
         Some(Running(callback))
     }
 }
@@ -140,7 +145,7 @@ struct Running<'a>(&'a Callback);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
-        let me = thread::current().id();
+        let me = ThreadId::current();
         if let Some(at) = state.running.iter().rposition(|t| *t == me) {
             state.running.remove(at);
         }
@@ -152,6 +157,7 @@ mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::channel;
+    use std::thread;
 
     const ID: CallbackId = CallbackId { function: 1, argument: 2 };
 

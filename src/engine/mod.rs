@@ -6,6 +6,7 @@ pub mod attach;
 pub mod callbacks;
 pub mod detach;
 pub mod order;
+mod thread_id;
 
 use order::Order;
 
@@ -14,8 +15,6 @@ use order::Order;
 pub struct Engine {
     /// Who works on which device.
     pub order: Order,
-    /// Serialises list insertion, scan and look-up.
-    pub discovery: order::Discovery,
     /// The registered device event callbacks.
     pub callbacks: callbacks::Callbacks,
 }

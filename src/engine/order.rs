@@ -5,11 +5,12 @@
 //! carries out already and never waits for it.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString};
+use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Condvar, Mutex, ReentrantMutex, ReentrantMutexGuard};
+use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::ports::label;
@@ -34,7 +35,7 @@ struct Table {
     /// The device that a chain waits for.
     waits: HashMap<Chain, Key>,
     /// The chains that wait for a device, first come first served.
-    queue: HashMap<Key, std::collections::VecDeque<Chain>>,
+    queue: HashMap<Key, VecDeque<Chain>>,
 }
 
 /// The table of devices under work.
@@ -47,6 +48,17 @@ pub struct Order {
 thread_local! {
     /// What this thread carries out now, outermost first.
     static STACK: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Uses the thread's stack; an empty one while the thread's data is being destroyed.
+fn with_stack<T>(use_it: impl FnOnce(&mut Vec<Frame>) -> T) -> T {
+    let mut use_it = Some(use_it);
+    let used = STACK.try_with(|stack| use_it.take().map(|f| f(&mut stack.borrow_mut())));
+    match (used, use_it) {
+        (Ok(Some(value)), _) => value,
+        (_, Some(use_it)) => use_it(&mut Vec::new()),
+        _ => unreachable!("the closure was used or is left"),
+    }
 }
 
 struct Frame {
@@ -66,6 +78,8 @@ pub struct Turn<'a> {
     owned: Option<Chain>,
     /// What the outer operation is doing with the same device.
     outer: Option<Phase>,
+    /// A turn ends on its own thread, whose stack it stands on.
+    _stays: PhantomData<*const ()>,
 }
 
 impl Order {
@@ -80,22 +94,15 @@ impl Order {
             None => Some(self.acquire(&key, chain)?),
         };
         let chain = owned.or(chain).unwrap_or_default();
-        STACK.with_borrow_mut(|stack| {
+        with_stack(|stack| {
             stack.push(Frame { order: self.id(), key: key.clone(), chain, phase: None });
         });
-        Ok(Turn { order: self, key, owned, outer: outer.flatten() })
-    }
-
-    /// Whether this thread is inside a driver's remove.
-    pub fn inside_unplug(&self) -> bool {
-        STACK.with_borrow(|stack| {
-            stack.iter().any(|f| f.order == self.id() && f.phase == Some(Phase::Unplug))
-        })
+        Ok(Turn { order: self, key, owned, outer: outer.flatten(), _stays: PhantomData })
     }
 
     /// The chain this thread belongs to, and whether (and where) it works on `key` already.
     fn inherited(&self, key: &Key) -> (Option<Chain>, Option<Option<Phase>>) {
-        STACK.with_borrow(|stack| {
+        with_stack(|stack| {
             let mut mine = stack.iter().rev().filter(|f| f.order == self.id());
             let chain = mine.clone().next().map(|f| f.chain);
             (chain, mine.find(|f| f.key == *key).map(|f| f.phase))
@@ -186,7 +193,7 @@ impl Turn<'_> {
     }
 
     fn set_phase(&self, phase: Option<Phase>) {
-        STACK.with_borrow_mut(|stack| {
+        with_stack(|stack| {
             if let Some(frame) = stack.last_mut() {
                 frame.phase = phase;
             }
@@ -196,24 +203,10 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        STACK.with_borrow_mut(|stack| stack.pop());
+        with_stack(|stack| drop(stack.pop()));
         if self.owned.is_some() {
             self.order.release(&self.key);
         }
-    }
-}
-
-/// Makes "insert, scan, find" one step for our own threads: the host's lists have no lock.
-#[derive(Default)]
-pub struct Discovery(ReentrantMutex<()>);
-
-impl Discovery {
-    /// Waits for other threads' discovery to end.
-    ///
-    /// Inside a remove it does not wait: the vdev bus holds its own lock there, which a discovery in
-    /// another thread may be waiting for.
-    pub fn enter(&self, order: &Order) -> Option<ReentrantMutexGuard<'_, ()>> {
-        if order.inside_unplug() { self.0.try_lock() } else { Some(self.0.lock()) }
     }
 }
 
@@ -263,8 +256,9 @@ mod tests {
             assert_eq!(order.enter(c"vdev", c"a").unwrap().phase(), Some(Phase::Plug));
             assert_eq!(order.enter(c"vdev", c"b").unwrap().phase(), None);
         });
-        assert!(!order.inside_unplug());
-        outer.during(Phase::Unplug, || assert!(order.inside_unplug()));
+        outer.during(Phase::Unplug, || {
+            assert_eq!(order.enter(c"vdev", c"a").unwrap().phase(), Some(Phase::Unplug));
+        });
     }
 
     #[test]

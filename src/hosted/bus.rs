@@ -2,15 +2,16 @@
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
+use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
 
-use super::Hosted;
 use super::devargs::{Unlisted, Walk};
 use super::host::text;
 use super::layout::{BUS_ALLOW_MULTI_PROBE, DEVARGS_ARGS, Generation, NAME};
+use super::{DeviceView, Hosted};
 use crate::error::{Error, Kind, Result, describe_code};
-use crate::ports::{self, DeviceId, Plugged, label};
+use crate::ports::{self, DeviceId, DeviceState, Plugged, label};
 use crate::sys::dl;
 
 type Compare = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
@@ -28,6 +29,9 @@ pub struct HostBus {
     hosted: &'static Hosted,
     address: NonNull<c_void>,
 }
+
+/// Many times what a scan of the vdev bus takes.
+const VDEV_SCAN_WAIT: Duration = Duration::from_millis(20);
 
 /// Devices that 26.07 shows with a driver although their probe still runs.
 static PROBING: Mutex<Vec<DeviceId>> = Mutex::new(Vec::new());
@@ -75,26 +79,63 @@ impl HostBus {
             .is_some_and(|parse| unsafe { parse(device.as_ptr(), std::ptr::null_mut()) } == 0)
     }
 
-    /// The name of the device at this address, if the bus lists it. Only listed devices are read,
-    /// and the name is copied while the bus holds its list.
+    /// The name of the device at this address, if the bus lists it.
     pub fn name_of(&self, device: DeviceId) -> Option<CString> {
-        struct Wanted {
+        // SAFETY: the bus lists the device, so it and its name are alive.
+        self.if_listed(device, |at| unsafe { text(read(at, NAME)) }.map(CStr::to_owned)).flatten()
+    }
+
+    /// What the device at this address shows, if the bus lists it.
+    pub fn view_of(&self, device: DeviceId) -> Option<DeviceView> {
+        let layout = self.hosted.layout;
+        let probing = PROBING.lock().contains(&device);
+        self.if_listed(device, |at| {
+            // SAFETY: the bus lists the device, and the offsets are those of its layout.
+            unsafe {
+                let driver: *const c_void = read(at, layout.device_driver);
+                let devargs: *const c_void = read(at, layout.device_devargs);
+                let probed = !driver.is_null() && !probing;
+                DeviceView {
+                    name: read(at, NAME),
+                    bus: read(self.address.as_ptr(), NAME),
+                    driver: if probed { read(driver, NAME) } else { std::ptr::null() },
+                    arguments: if devargs.is_null() {
+                        std::ptr::null()
+                    } else {
+                        read(devargs, DEVARGS_ARGS)
+                    },
+                    numa_node: read(at, layout.device_numa),
+                    state: if probed { DeviceState::Probed } else { DeviceState::Found },
+                }
+            }
+        })
+    }
+
+    /// Reads a device that the bus lists, while it walks its list: a bus with a lock holds it.
+    fn if_listed<T>(&self, device: DeviceId, read: impl FnOnce(*const c_void) -> T) -> Option<T> {
+        struct Wanted<F, T> {
             address: *const c_void,
-            name: Option<CString>,
+            read: Option<F>,
+            value: Option<T>,
         }
-        unsafe extern "C" fn same(device: *const c_void, wanted: *const c_void) -> c_int {
+        unsafe extern "C" fn same<F: FnOnce(*const c_void) -> T, T>(
+            device: *const c_void,
+            wanted: *const c_void,
+        ) -> c_int {
             // SAFETY: `wanted` is the record below, used by this thread only during the call.
-            let wanted = unsafe { &mut *wanted.cast_mut().cast::<Wanted>() };
+            let wanted = unsafe { &mut *wanted.cast_mut().cast::<Wanted<F, T>>() };
             if device != wanted.address {
                 return 1;
             }
-            // SAFETY: the bus lists the device, so it and its name are alive.
-            wanted.name = unsafe { text(read(device, NAME)) }.map(CStr::to_owned);
+            wanted.value = wanted.read.take().map(|read| read(device));
             0
         }
-        let mut wanted = Wanted { address: device.as_ptr(), name: None };
-        self.find_device(same, (&raw mut wanted).cast());
-        wanted.name
+        fn of<F: FnOnce(*const c_void) -> T, T>(_: &Wanted<F, T>) -> Compare {
+            same::<F, T>
+        }
+        let mut wanted = Wanted { address: device.as_ptr(), read: Some(read), value: None };
+        self.find_device(of(&wanted), (&raw mut wanted).cast());
+        wanted.value
     }
 
     /// All devices of the bus, in its order.
@@ -114,20 +155,49 @@ impl HostBus {
     ///
     /// # Safety
     /// The device is listed on this bus.
-    pub unsafe fn driver_of(&self, device: DeviceId) -> *const c_void {
+    unsafe fn driver_of(&self, device: DeviceId) -> *const c_void {
         // SAFETY: the caller's promise.
         unsafe { read(device.as_ptr(), self.hosted.layout.device_driver) }
     }
 
-    /// Where the argument string of a listed device stands, or NULL.
+    /// Keeps other threads of ours from scanning this bus, or from meeting an entry that leaves the
+    /// list.
     ///
-    /// # Safety
-    /// The device is listed on this bus.
-    pub unsafe fn arguments_of(&self, device: DeviceId) -> *const c_char {
-        // SAFETY: the caller's promise; the devargs of a listed device are alive.
-        unsafe {
-            let devargs: *const c_void = read(device.as_ptr(), self.hosted.layout.device_devargs);
-            if devargs.is_null() { std::ptr::null() } else { read(devargs, DEVARGS_ARGS) }
+    /// The vdev bus has a lock of its own, which this thread may hold (`rte_vdev_init` runs drivers
+    /// under it) while a scan in another thread waits for it: so there the wait is bounded.
+    fn scan_lock(&self) -> Option<ReentrantMutexGuard<'static, ()>> {
+        static VDEV: ReentrantMutex<()> = ReentrantMutex::new(());
+        static OTHERS: ReentrantMutex<()> = ReentrantMutex::new(());
+        if ports::Bus::bus_name(self).as_bytes() != b"vdev" {
+            return Some(OTHERS.lock());
+        }
+        let lock = VDEV.try_lock_for(VDEV_SCAN_WAIT);
+        if lock.is_none() {
+            log::debug!("vdev: not waiting any longer for a scan in another thread");
+        }
+        lock
+    }
+
+    /// Takes the devargs of a device that is about to be removed off the host's list.
+    fn unlist(&self, device: DeviceId) -> Option<Unlisted> {
+        if self.hosted.layout.generation == Generation::ProbeDevice {
+            // The device stays on its bus, and so do its devargs.
+            return None;
+        }
+        let _alone = self.scan_lock();
+        // SAFETY: the device is listed on this bus.
+        let devargs = unsafe { read(device.as_ptr(), self.hosted.layout.device_devargs) };
+        Unlisted::take(self.hosted, NonNull::new(devargs)?)
+    }
+
+    /// Frees the devargs of a device that is gone, or lists them again: some buses keep the device.
+    fn settle(&self, device: DeviceId, devargs: Option<Unlisted>) {
+        let Some(devargs) = devargs else { return };
+        let at = self.hosted.layout.device_devargs;
+        // SAFETY: the bus lists the device.
+        let owned = self.if_listed(device, |d| unsafe { read::<*mut c_void>(d, at) });
+        if owned == Some(devargs.address()) {
+            devargs.put_back();
         }
     }
 
@@ -218,8 +288,6 @@ impl HostBus {
 }
 
 impl ports::Bus for HostBus {
-    type Unlisted = Option<Unlisted>;
-
     fn bus_name(&self) -> CString {
         // SAFETY: `rte_bus.name` is a C string with the life of the bus.
         unsafe { text(read(self.address.as_ptr(), NAME)) }.unwrap_or_default().to_owned()
@@ -235,6 +303,8 @@ impl ports::Bus for HostBus {
 
     fn scan(&self, device: &CStr) -> Result<()> {
         let scan = self.function::<Scan>(self.hosted.layout.bus_scan);
+        let _alone = self.scan_lock();
+        let _walk = Walk::start();
         // SAFETY: `rte_bus.scan` takes nothing.
         match scan.map_or(-libc::ENOTSUP, |scan| unsafe { scan() }) {
             0 => Ok(()),
@@ -281,29 +351,17 @@ impl ports::Bus for HostBus {
         }
     }
 
-    fn unlist(&self, device: DeviceId) -> Option<Unlisted> {
-        if self.hosted.layout.generation == Generation::ProbeDevice {
-            // The device stays on its bus, and so do its devargs.
-            return None;
-        }
-        // SAFETY: the device is listed on this bus.
-        let devargs = unsafe { read(device.as_ptr(), self.hosted.layout.device_devargs) };
-        Unlisted::take(self.hosted, NonNull::new(devargs)?)
-    }
-
-    fn relist(&self, devargs: Option<Unlisted>) {
-        if let Some(devargs) = devargs {
-            devargs.put_back();
-        }
-    }
-
     fn unplug(&self, device: DeviceId) -> Result<()> {
-        let _walk = Walk::start();
         let unplug =
             self.function::<OnDevice>(self.hosted.layout.bus_unplug).ok_or_else(no_plug)?;
         let name = self.name_of(device).unwrap_or_default();
-        // SAFETY: `rte_bus.unplug` of the bus that lists the device.
-        let code = unsafe { unplug(device.as_ptr()) };
+        let devargs = self.unlist(device);
+        let code = {
+            let _walk = Walk::start();
+            // SAFETY: `rte_bus.unplug` of the bus that lists the device.
+            unsafe { unplug(device.as_ptr()) }
+        };
+        self.settle(device, devargs);
         if code != 0 {
             let returned = if code < 0 { code } else { -libc::ENOENT };
             return Err(Error::new(

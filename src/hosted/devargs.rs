@@ -73,6 +73,7 @@ impl ports::Devargs for HostDevargs {
 
     fn insert(&mut self) -> Result<()> {
         let mut entry = self.entry.as_ptr();
+        let _alone = LIST.lock();
         // SAFETY: hands our entry over; the host may free it and point us to the listed one.
         let code = unsafe { (self.hosted.eal.devargs_insert)(&mut entry) };
         if code != 0 {
@@ -107,6 +108,9 @@ pub struct Unlisted {
 // SAFETY: the entry belongs to this value alone.
 unsafe impl Send for Unlisted {}
 
+/// Held while we change the list; never while a bus or driver runs.
+static LIST: Mutex<()> = Mutex::new(());
+
 /// `TAILQ_ENTRY(rte_devargs)`, at the start of the struct.
 #[repr(C)]
 struct Links {
@@ -123,9 +127,9 @@ struct Head {
 }
 
 impl Unlisted {
-    /// Takes `entry` off the host's list, if it is there. The caller keeps other threads of ours off
-    /// the list.
+    /// Takes `entry` off the host's list, if it is there.
     pub fn take(hosted: &'static Hosted, entry: NonNull<c_void>) -> Option<Self> {
+        let _alone = LIST.lock();
         let first = next(hosted, std::ptr::null());
         let mut listed = first;
         while !listed.is_null() && listed != entry.as_ptr() {
@@ -150,8 +154,14 @@ impl Unlisted {
         Some(Self { hosted, entry })
     }
 
-    /// Lists the entry again, at the end. The caller keeps other threads of ours off the list.
+    /// Where the entry is.
+    pub fn address(&self) -> *mut c_void {
+        self.entry.as_ptr()
+    }
+
+    /// Lists the entry again, at the end.
     pub fn put_back(self) {
+        let _alone = LIST.lock();
         let mut entry = self.entry.as_ptr();
         // The device refers to the entry, so it is not freed even if it could not be listed.
         // SAFETY: hands the entry over; no other is listed for this device, as we have its turn.
@@ -239,9 +249,16 @@ fn refused(devargs: &CStr, code: i32) -> Error {
     Error::new(
         Kind::Code(code),
         format!(
-            "\"{}\": devargs refused: {}: no bus takes such a name: is its driver loaded?",
+            "\"{}\": devargs refused: {}{}",
             devargs.to_string_lossy(),
-            describe_code(code)
+            describe_code(code),
+            match code {
+                code if code == -libc::EFAULT => {
+                    ": no bus takes such a name: is it right, and its driver loaded?"
+                }
+                code if code == -libc::EINVAL => ": the device name is longer than 63 bytes",
+                _ => "",
+            }
         ),
     )
 }

@@ -1,6 +1,5 @@
 //! The Port Hotplug API over ethdev's public functions: attach by devargs, detach by port number.
 
-use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_int, c_void};
 
 use once_cell::sync::OnceCell;
@@ -30,10 +29,17 @@ impl Ethdev {
         }
         // Search again only when something was loaded since.
         let loads = dl::load_count();
-        if std::mem::replace(&mut *SEARCHED_AT.lock(), loads) == loads {
+        if *SEARCHED_AT.lock() == loads {
             return None;
         }
-        ETHDEV.get_or_try_init(|| Self::load().ok_or(())).ok()
+        // With no lock held: the linker has its own, and may run constructors that call us.
+        match Self::load() {
+            Some(ethdev) => Some(ETHDEV.get_or_init(|| ethdev)),
+            None => {
+                *SEARCHED_AT.lock() = loads;
+                None
+            }
+        }
     }
 
     fn load() -> Option<Self> {
@@ -68,17 +74,21 @@ impl Ethdev {
     }
 }
 
-#[derive(Clone)]
+/// A device and a port number that it has or had.
+#[derive(Clone, PartialEq)]
 struct Owner {
+    port: u16,
     device: DeviceId,
     bus: CString,
     name: CString,
 }
 
-/// Which device a port number belonged to last: a closed port does not tell any more.
+/// Which devices a port number belonged to: a closed port does not tell any more, and ethdev gives
+/// its number away again.
 #[derive(Default)]
 pub struct Ports {
-    owners: Mutex<HashMap<u16, Owner>>,
+    /// The oldest first.
+    owners: Mutex<Vec<Owner>>,
 }
 
 impl Ports {
@@ -90,20 +100,26 @@ impl Ports {
             return;
         }
         let Some((bus, name)) = platform.locate(device) else { return };
-        let owner = Owner { device, bus: bus.bus_name(), name };
-        self.owners.lock().extend(ports.into_iter().map(|port| (port, owner.clone())));
+        let bus = bus.bus_name();
+        let mut owners = self.owners.lock();
+        for port in ports {
+            let owner = Owner { port, device, bus: bus.clone(), name: name.clone() };
+            if !owners.contains(&owner) {
+                owners.push(owner);
+            }
+        }
     }
 
     /// Remembers the ports of all devices, those of the command line.
     pub fn learn_all(&self, platform: &Platform) {
-        for device in platform.devices() {
+        for device in platform.devices(None) {
             self.learn(platform, device);
         }
     }
 
     /// Forgets a device that has been detached.
     pub fn forget(&self, device: DeviceId) {
-        self.owners.lock().retain(|_, owner| owner.device != device);
+        self.owners.lock().retain(|owner| owner.device != device);
     }
 
     /// The first port of a device that has just been attached.
@@ -111,25 +127,37 @@ impl Ports {
         Ok(ethdev()?.ports_of(device).first().copied())
     }
 
-    /// The device behind a port that may be detached: closed, and none of its device's ports open.
-    pub fn closed_port(&self, port: u16) -> Result<(DeviceId, CString)> {
+    /// Bus and name of the device behind a port that may be detached: closed, and none of its device's ports open.
+    /// When several devices have closed this port, the one that had it first.
+    pub fn closed_port(&self, platform: &Platform, port: u16) -> Result<(CString, CString)> {
         let ethdev = ethdev()?;
-        let busy = |owner: &str, open: u16| {
-            Error::new(
-                Kind::Busy,
-                format!("port {port}: {owner}port {open} is open: stop and close it first"),
-            )
-        };
         if ethdev.is_valid(port) {
-            return Err(busy("", port));
+            return Err(Error::new(
+                Kind::Busy,
+                format!("port {port} is open: stop and close it first"),
+            ));
         }
-        let owner = self.owners.lock().get(&port).cloned().ok_or_else(|| {
-            Error::new(Kind::NoDevice, format!("port {port}: no device is known to have had it"))
-        })?;
-        if let Some(open) = ethdev.ports_of(owner.device).first() {
-            return Err(busy(&format!("{}: its ", label(&owner.bus, &owner.name)), *open));
+        let owners: Vec<_> =
+            self.owners.lock().iter().filter(|owner| owner.port == port).cloned().collect();
+        for owner in owners {
+            let now = platform.locate(owner.device).map(|(bus, name)| (bus.bus_name(), name));
+            if now != Some((owner.bus.clone(), owner.name.clone())) {
+                // Detached by other means.
+                self.forget(owner.device);
+                continue;
+            }
+            if let Some(open) = ethdev.ports_of(owner.device).first() {
+                let device = label(&owner.bus, &owner.name);
+                return Err(Error::new(
+                    Kind::Busy,
+                    format!(
+                        "port {port}: port {open} of {device} is open: stop and close it first"
+                    ),
+                ));
+            }
+            return Ok((owner.bus, owner.name));
         }
-        Ok((owner.device, owner.name))
+        Err(Error::new(Kind::NoDevice, format!("port {port}: no device is known to have had it")))
     }
 }
 

@@ -49,7 +49,6 @@ functions! {
     Eal {
         devargs_parse: "rte_devargs_parse" as unsafe extern "C" fn(*mut c_void, *const c_char) -> c_int,
         devargs_insert: "rte_devargs_insert" as unsafe extern "C" fn(*mut *mut c_void) -> c_int,
-        devargs_remove: "rte_devargs_remove" as unsafe extern "C" fn(*mut c_void) -> c_int,
         devargs_next: "rte_devargs_next" as
             unsafe extern "C" fn(*const c_char, *const c_void) -> *mut c_void,
         bus_find: "rte_bus_find" as

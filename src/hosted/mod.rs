@@ -20,7 +20,7 @@ use crate::registry::{self, Registry};
 use crate::sys::dl;
 use crate::sys::peers::Secondaries;
 use bus::HostBus;
-use devargs::{HostDevargs, Unlisted};
+use devargs::HostDevargs;
 use host::{Eal, Host, text};
 use layout::{Layout, NAME, Version};
 
@@ -63,13 +63,17 @@ impl Hosted {
             ipc: Mutex::new(None),
             secondaries: Secondaries::default(),
         }));
-        for bus in HostBus::all(hosted) {
-            hosted.check_bus(&bus)?;
-            if let Some(device) = bus.devices().first() {
-                hosted.check_device(&bus, *device)?;
-            }
-        }
+        hosted.check()?;
         Ok(hosted)
+    }
+
+    /// Checks the layouts against the buses and devices that there are: again when EAL has started,
+    /// as it loads buses as plug-ins.
+    pub fn check(&'static self) -> Result<()> {
+        HostBus::all(self).try_for_each(|bus| {
+            self.check_bus(&bus)?;
+            bus.devices().first().map_or(Ok(()), |device| self.check_device(&bus, *device))
+        })
     }
 
     /// Whether another process of this DPDK takes part in hotplug, so that the host has to do it.
@@ -88,31 +92,36 @@ impl Hosted {
         *self.ipc.lock() = None;
     }
 
-    /// Asked of the host itself by registering an action of ours: options do not tell.
     fn ipc_works(&self) -> bool {
-        let mut known = self.ipc.lock();
-        if let Some(works) = *known {
+        if let Some(works) = *self.ipc.lock() {
             return works;
         }
+        let works = self.ask_ipc();
+        *self.ipc.lock() = Some(works);
+        works
+    }
+
+    /// Asked of the host itself by registering an action of ours, as options do not tell: ENOTSUP
+    /// means off.
+    fn ask_ipc(&self) -> bool {
         const NAME: &CStr = c"rte_hotplug_channel_check";
         unsafe extern "C" fn ignore(_message: *const c_void, _peer: *const c_void) -> c_int {
             0
         }
-        let saved = self.host.rte_errno();
+        let errno = self.host.rte_errno();
         // SAFETY: the calling thread's own variable.
-        let before = saved.map(|p| unsafe { p.read() });
+        let before = errno.map_or(0, |errno| unsafe { errno.read() });
         // SAFETY: a C string and a handler that lives for ever; unregistered at once.
-        let works = unsafe { (self.eal.mp_action_register)(NAME.as_ptr(), Some(ignore)) } == 0;
-        if works {
+        let registered = unsafe { (self.eal.mp_action_register)(NAME.as_ptr(), Some(ignore)) } == 0;
+        if registered {
             // SAFETY: as above.
             unsafe { (self.eal.mp_action_unregister)(NAME.as_ptr()) };
+            return true;
         }
-        if let (Some(errno), Some(before)) = (saved, before) {
-            // SAFETY: the calling thread's own variable.
-            unsafe { errno.write(before) };
-        }
-        *known = Some(works);
-        works
+        errno.is_some_and(|errno| {
+            // SAFETY: the calling thread's own variable; it is left as it was.
+            unsafe { errno.replace(before) != libc::ENOTSUP }
+        })
     }
 
     /// Compares what the layout reads with what the host's accessors say.
@@ -139,6 +148,9 @@ impl Hosted {
             self.eal.dev_name.is_none_or(|f| f(at).cast() == field(NAME))
                 && self.eal.dev_driver.is_none_or(|f| f(at) == field(self.layout.device_driver))
                 && self.eal.dev_devargs.is_none_or(|f| f(at) == field(self.layout.device_devargs))
+                && self.eal.dev_numa_node.is_none_or(|f| {
+                    f(at) == at.byte_add(self.layout.device_numa).cast::<c_int>().read()
+                })
                 && self.eal.dev_bus.is_none_or(|f| f(at) == field(self.layout.device_bus))
                 && field(self.layout.device_bus) == bus.address().as_ptr().cast_const()
         };
@@ -196,30 +208,14 @@ impl Platform {
         if self.registry.device_at(device).is_some() {
             return None;
         }
-        let bus = HostBus::all(self.hosted).find(|bus| bus.name_of(device).is_some())?;
-        let layout = self.hosted.layout;
-        let at: *const c_void = device.as_ptr();
-        // SAFETY: the bus lists the device, and the offsets are those of its layout.
-        unsafe {
-            let pointer = |from: *const c_void, offset: usize| {
-                from.byte_add(offset).cast::<*const c_char>().read()
-            };
-            let driver = bus.driver_of(device);
-            Some(DeviceView {
-                name: pointer(at, NAME),
-                bus: pointer(bus.address().as_ptr(), NAME),
-                driver: if driver.is_null() { std::ptr::null() } else { pointer(driver, NAME) },
-                arguments: bus.arguments_of(device),
-                numa_node: at.byte_add(layout.device_numa).cast::<c_int>().read(),
-                state: if bus.is_probed(device) { DeviceState::Probed } else { DeviceState::Found },
-            })
-        }
+        HostBus::all(self.hosted).find_map(|bus| bus.view_of(device))
     }
 
-    /// All devices: the host's, bus by bus, then ours.
-    pub fn devices(&self) -> Vec<DeviceId> {
-        let host = HostBus::all(self.hosted).flat_map(|bus| bus.devices());
-        host.chain(self.registry.devices().iter().map(|d| d.id())).collect()
+    /// The devices of one bus, or of all: the host's, bus by bus, then ours.
+    pub fn devices(&self, bus: Option<&CStr>) -> Vec<DeviceId> {
+        let wanted = |b: &HostBus| bus.is_none_or(|name| b.bus_name().as_c_str() == name);
+        let host = HostBus::all(self.hosted).filter(wanted).flat_map(|bus| bus.devices());
+        host.chain(self.registry.devices_of(bus).iter().map(|d| d.id())).collect()
     }
 
     /// Whether DPDK has a bus of this name.
@@ -233,10 +229,14 @@ impl Platform {
         if self.registry.is_empty() {
             return false;
         }
-        let named = explicit_bus(devargs.to_bytes());
-        let ours = |bus: &Arc<registry::Bus>| Some(bus.name().to_bytes()) == named;
-        if self.registry.buses().iter().any(ours) {
-            return true;
+        if let Some(named) = explicit_bus(devargs.to_bytes()) {
+            if self.registry.buses().iter().any(|bus| bus.name().to_bytes() == named.bus) {
+                return true;
+            }
+            let hosts = CString::new(named.bus).is_ok_and(|bus| self.has_host_bus(&bus));
+            if hosts || named.by_layer {
+                return false;
+            }
         }
         let device = devargs.to_bytes().split(|b| *b == b',').next().unwrap_or_default();
         let Ok(device) = CString::new(device) else { return false };
@@ -324,8 +324,6 @@ impl ports::Devargs for AnyDevargs {
 }
 
 impl Bus for AnyBus {
-    type Unlisted = Option<Unlisted>;
-
     fn bus_name(&self) -> CString {
         either!(Self, self, it => it.bus_name())
     }
@@ -352,19 +350,6 @@ impl Bus for AnyBus {
 
     fn plug(&self, device: DeviceId) -> Result<Plugged> {
         either!(Self, self, it => it.plug(device))
-    }
-
-    fn unlist(&self, device: DeviceId) -> Option<Unlisted> {
-        match self {
-            Self::Host(bus) => bus.unlist(device),
-            Self::Ours(_) => None,
-        }
-    }
-
-    fn relist(&self, devargs: Option<Unlisted>) {
-        if let Self::Host(bus) = self {
-            bus.relist(devargs);
-        }
     }
 
     fn unplug(&self, device: DeviceId) -> Result<()> {

@@ -68,13 +68,25 @@ pub fn breaks_host_parser(text: &[u8]) -> bool {
         })
 }
 
-/// The name of the bus that `text` names in so many words: by a `bus=` layer, or `name:`.
-pub fn explicit_bus(text: &[u8]) -> Option<&[u8]> {
+/// A bus named in so many words.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ExplicitBus<'a> {
+    /// Its name.
+    pub bus: &'a [u8],
+    /// Whether a `bus=` layer names it, not `name:`.
+    pub by_layer: bool,
+}
+
+/// The bus that `text` names in so many words: by a `bus=` layer, or as what stands before a colon.
+pub fn explicit_bus(text: &[u8]) -> Option<ExplicitBus<'_>> {
     let layer = split_layers(text).into_iter().find(|layer| layer.starts_with(b"bus="));
-    match layer {
-        Some(layer) => layer[4..].split(|b| *b == b',').next(),
-        None => text.split(|b| *b == b',').next()?.splitn(2, |b| *b == b':').next(),
+    if let Some(layer) = layer {
+        let bus = layer[4..].split(|b| *b == b',').next()?;
+        return Some(ExplicitBus { bus, by_layer: true });
     }
+    let device = text.split(|b| *b == b',').next()?;
+    let colon = device.iter().position(|b| *b == b':')?;
+    Some(ExplicitBus { bus: &device[..colon], by_layer: false })
 }
 
 fn parse_layered<S: Buses>(buses: &S, text: &[u8]) -> Result<Option<Devargs<S::Bus>>> {
@@ -254,6 +266,17 @@ mod tests {
         assert_eq!(err("bus=vdev/class=none"), -libc::EFAULT);
         assert_eq!(err("bus"), -libc::EFAULT);
         assert_eq!(err("bus=vdev/class=eth/driver=a/driver=b"), -libc::EFAULT);
+    }
+
+    #[test]
+    fn buses_named_in_so_many_words() {
+        let named = |text: &'static str| explicit_bus(text.as_bytes());
+        let bus = |bus: &'static str, by_layer| Some(ExplicitBus { bus: bus.as_bytes(), by_layer });
+        assert_eq!(named("vdev:net_null0,a:b"), bus("vdev", false));
+        assert_eq!(named("0000:02:00.0"), bus("0000", false));
+        assert_eq!(named("bus=vdev,name=x/driver=y"), bus("vdev", true));
+        assert_eq!(named("class=eth/bus=pci"), bus("pci", true));
+        assert_eq!(named("net_null0,a:b"), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::devargs::Entry;
 use super::device::Device;
@@ -66,7 +66,9 @@ impl Scan<'_> {
 pub struct Bus {
     raw: RawBus,
     name: CString,
-    ops: Box<dyn BusOps>,
+    /// `None` once it is unregistered. Read for each call, and only ever tried for writing: it makes
+    /// nobody wait.
+    ops: RwLock<Option<Box<dyn BusOps>>>,
     contents: Mutex<Contents>,
 }
 
@@ -80,7 +82,12 @@ struct Contents {
 impl Bus {
     pub(super) fn new(name: &CStr, ops: Box<dyn BusOps>) -> Arc<Self> {
         let contents = Mutex::default();
-        let bus = Self { raw: RawBus::default(), name: name.to_owned(), ops, contents };
+        let bus = Self {
+            raw: RawBus::default(),
+            name: name.to_owned(),
+            ops: RwLock::new(Some(ops)),
+            contents,
+        };
         bus.raw.set_name(&bus.name);
         Arc::new(bus)
     }
@@ -92,17 +99,18 @@ impl Bus {
 
     /// Whether `device` can be a device of this bus.
     pub fn accepts(&self, device: &CStr) -> bool {
-        self.ops.accepts(self, device)
+        self.with_ops(|ops| ops.accepts(self, device)).unwrap_or(false)
     }
 
     /// The device name that a `bus=…` layer stands for.
     pub fn layered_name(&self, layer: &[Pair<'_>]) -> Result<Vec<u8>> {
-        self.ops.layered_name(layer)
+        self.with_ops(|ops| ops.layered_name(layer)).unwrap_or_else(|| Err(self.unregistered()))
     }
 
     /// Looks for one device, or for all with `None`.
     pub fn scan_for(self: &Arc<Self>, wanted: Option<&CStr>) -> Result<()> {
-        self.ops.scan(&Scan { bus: self, wanted })
+        self.with_ops(|ops| ops.scan(&Scan { bus: self, wanted }))
+            .unwrap_or_else(|| Err(self.unregistered()))
     }
 
     /// Puts a device on the bus; one that is there already is left as it is.
@@ -141,6 +149,7 @@ impl Bus {
         ops: Box<dyn DriverOps>,
     ) -> Result<Arc<Driver>> {
         check_name("driver", name)?;
+        alias.map_or(Ok(()), |alias| check_name("driver alias", alias))?;
         let mut contents = self.contents.lock();
         if contents.drivers.iter().any(|d| d.name() == name) {
             return Err(exists("driver", name));
@@ -150,15 +159,16 @@ impl Bus {
         Ok(driver)
     }
 
-    /// Removes a driver. [`Kind::Busy`] while it has a device or is probing one.
+    /// Removes a driver. [`Kind::Busy`] while it has a device, or one of its functions runs. None of
+    /// them is called afterwards.
     pub fn unregister_driver(&self, driver: Arc<Driver>) -> Result<()> {
         let mut contents = self.contents.lock();
         let at =
             contents.drivers.iter().position(|d| Arc::ptr_eq(d, &driver)).ok_or_else(|| {
                 Error::new(Kind::NotFound, "driver: it is not registered: unregistered already?")
             })?;
-        // One reference is the list's, one the caller's; devices and running probes hold the others.
-        if Arc::strong_count(&driver) > 2 {
+        let holds = |d: &Arc<Device>| d.driver().is_some_and(|own| Arc::ptr_eq(&own, &driver));
+        if contents.devices.iter().any(holds) || !driver.retire() {
             return Err(busy("driver", driver.name(), "devices"));
         }
         contents.drivers.remove(at);
@@ -190,8 +200,31 @@ impl Bus {
         self.contents.lock().devargs.iter().map(|e| e.name().to_owned()).collect()
     }
 
-    pub(super) fn has_drivers(&self) -> bool {
-        !self.contents.lock().drivers.is_empty()
+    /// Ends the bus, unless it has devices or drivers or one of its functions runs.
+    pub(super) fn retire(&self) -> bool {
+        let Some(mut ops) = self.ops.try_write() else { return false };
+        let contents = self.contents.lock();
+        let empty = contents.devices.is_empty() && contents.drivers.is_empty();
+        if empty {
+            *ops = None;
+        }
+        empty
+    }
+
+    fn with_ops<T>(&self, call: impl FnOnce(&dyn BusOps) -> T) -> Option<T> {
+        // Recursive: a function of the bus may lead to another call of the bus.
+        self.ops.read_recursive().as_deref().map(call)
+    }
+
+    fn matches(&self, driver: &Driver, device: &CStr) -> bool {
+        self.with_ops(|ops| ops.matches(driver, device)).unwrap_or(false)
+    }
+
+    fn unregistered(&self) -> Error {
+        Error::new(
+            Kind::NoDevice,
+            format!("bus {}: it has been unregistered", self.name.to_string_lossy()),
+        )
     }
 
     pub(super) fn raw(&self) -> &RawBus {
@@ -228,9 +261,9 @@ impl Bus {
         contents.devargs.retain(|e| e.name() != device.name());
     }
 
-    /// The drivers for a device. They cannot be unregistered while the result lives.
+    /// The drivers for a device.
     fn drivers_for(&self, device: &CStr) -> Vec<Arc<Driver>> {
-        self.drivers().into_iter().filter(|driver| self.ops.matches(driver, device)).collect()
+        self.drivers().into_iter().filter(|driver| self.matches(driver, device)).collect()
     }
 
     fn expect(&self, id: DeviceId) -> Result<Arc<Device>> {
@@ -244,9 +277,6 @@ impl Bus {
 }
 
 impl ports::Bus for Arc<Bus> {
-    /// Nothing: the list has its own lock, and `unplug` takes the devargs off it.
-    type Unlisted = ();
-
     fn bus_name(&self) -> CString {
         self.name.clone()
     }
@@ -278,10 +308,7 @@ impl ports::Bus for Arc<Bus> {
         }
         for driver in self.drivers_for(device.name()) {
             match driver.probe(&device) {
-                Ok(()) => {
-                    device.set_driver(Some(driver));
-                    return Ok(Plugged::Probed);
-                }
+                Ok(()) => return Ok(Plugged::Probed),
                 // A positive value: "not mine".
                 Err(error) if error.code() > 0 => {}
                 Err(error) => {
@@ -294,10 +321,6 @@ impl ports::Bus for Arc<Bus> {
             format!("{}: no driver takes the device: is it registered?", device.label()),
         ))
     }
-
-    fn unlist(&self, _device: DeviceId) {}
-
-    fn relist(&self, (): ()) {}
 
     fn unplug(&self, device: DeviceId) -> Result<()> {
         let device = self.expect(device)?;

@@ -3,9 +3,11 @@
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
+use parking_lot::RwLock;
+
 use super::device::Device;
 use super::raw::RawDriver;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 /// What a driver does with a device. No lock of this library is held during a call, and it may
 /// probe and remove other devices.
@@ -23,12 +25,15 @@ pub struct Driver {
     raw: RawDriver,
     name: CString,
     alias: Option<CString>,
-    ops: Box<dyn DriverOps>,
+    /// `None` once it is unregistered. Read for each call, and only ever tried for writing: it makes
+    /// nobody wait.
+    ops: RwLock<Option<Box<dyn DriverOps>>>,
 }
 
 impl Driver {
     pub(super) fn new(name: &CStr, alias: Option<&CStr>, ops: Box<dyn DriverOps>) -> Arc<Self> {
         let (name, alias) = (name.to_owned(), alias.map(CStr::to_owned));
+        let ops = RwLock::new(Some(ops));
         let driver = Self { raw: RawDriver::default(), name, alias, ops };
         driver.raw.set_names(&driver.name, driver.alias.as_deref());
         Arc::new(driver)
@@ -50,12 +55,36 @@ impl Driver {
         starts(&self.name) || self.alias().is_some_and(starts)
     }
 
-    pub(super) fn probe(&self, device: &Arc<Device>) -> Result<()> {
-        self.ops.probe(device)
+    /// Lets the driver take the device, and notes that it has it.
+    pub(super) fn probe(self: &Arc<Self>, device: &Arc<Device>) -> Result<()> {
+        self.with_ops(|ops| {
+            ops.probe(device)?;
+            // Before the call counts as over: until then it cannot be unregistered.
+            device.set_driver(Some(self.clone()));
+            Ok(())
+        })
     }
 
+    /// Lets the driver release the device.
     pub(super) fn remove(&self, device: &Arc<Device>) -> Result<()> {
-        self.ops.remove(device)
+        self.with_ops(|ops| ops.remove(device))
+    }
+
+    /// Ends the driver, unless one of its functions runs.
+    pub(super) fn retire(&self) -> bool {
+        self.ops.try_write().map(|mut ops| *ops = None).is_some()
+    }
+
+    fn with_ops(&self, call: impl FnOnce(&dyn DriverOps) -> Result<()>) -> Result<()> {
+        // Recursive: its probe may attach another device of the same driver.
+        self.ops.read_recursive().as_deref().map_or_else(|| Err(self.unregistered()), call)
+    }
+
+    fn unregistered(&self) -> Error {
+        Error::new(
+            Kind::NotSupported,
+            format!("driver {}: it has been unregistered", self.name.to_string_lossy()),
+        )
     }
 
     pub(super) fn raw(&self) -> &RawDriver {

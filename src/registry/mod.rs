@@ -40,14 +40,14 @@ impl Registry {
         Ok(bus)
     }
 
-    /// Removes a bus. [`Kind::Busy`] while it has devices or drivers, or an operation uses it.
+    /// Removes a bus. [`Kind::Busy`] while it has devices or drivers, or one of its functions runs.
+    /// None of them is called afterwards.
     pub fn unregister_bus(&self, bus: Arc<Bus>) -> Result<()> {
         let mut buses = self.buses.lock();
         let at = buses.iter().position(|b| Arc::ptr_eq(b, &bus)).ok_or_else(|| {
             Error::new(Kind::NotFound, "bus: it is not registered: unregistered already?")
         })?;
-        // One reference is the list's, one the caller's; devices and operations hold the others.
-        if Arc::strong_count(&bus) > 2 || bus.has_drivers() {
+        if !bus.retire() {
             return Err(busy("bus", bus.name(), "devices, drivers or a running operation"));
         }
         buses.remove(at);
@@ -92,9 +92,15 @@ impl Registry {
         self.buses().iter().find_map(|bus| bus.device(id))
     }
 
+    /// The devices of one bus, or of all.
+    pub fn devices_of(&self, bus: Option<&CStr>) -> Vec<Arc<Device>> {
+        let wanted = |b: &&Arc<Bus>| bus.is_none_or(|name| b.name() == name);
+        self.buses().iter().filter(wanted).flat_map(|bus| bus.devices()).collect()
+    }
+
     /// All devices, bus by bus, in the order in which they were found.
     pub fn devices(&self) -> Vec<Arc<Device>> {
-        self.buses().iter().flat_map(|bus| bus.devices()).collect()
+        self.devices_of(None)
     }
 }
 

@@ -4,7 +4,7 @@ use std::ffi::{CStr, CString, c_int, c_void};
 use std::mem::{size_of, transmute_copy};
 use std::ptr::{NonNull, null_mut};
 
-/// A loaded object, held for the life of the process.
+/// A loaded object, held from unloading.
 #[derive(Clone, Copy, Debug)]
 pub struct Object {
     handle: NonNull<c_void>,
@@ -20,14 +20,14 @@ impl Object {
     ///
     /// Objects loaded with `RTLD_LOCAL` are found too; nothing is loaded.
     pub fn defining(symbol: &CStr) -> Option<Self> {
-        let own = base_of(base_of as *const c_void);
         loaded_objects().iter().find_map(|path| {
             let object = Self::already_loaded(path)?;
-            let address = object.address(symbol)?;
             // dlsym looks into the dependencies of the object as well; any definition will do, as
             // long as it is not ours.
-            let base = base_of(address.as_ptr());
-            if base.is_some() && base != own { Self::containing(address) } else { None }
+            let found = object.address(symbol).filter(|address| !is_ours(address.as_ptr()));
+            let host = found.and_then(Self::containing);
+            object.release();
+            host
         })
     }
 
@@ -55,9 +55,16 @@ impl Object {
     /// # Safety
     /// `F` is a function pointer type with the signature that the symbol has in C.
     pub unsafe fn function<F: Copy>(&self, symbol: &CStr) -> Option<F> {
-        let address = self.address(symbol)?;
+        // A main program's handle finds whatever the whole process exports, ours included.
+        let address = self.address(symbol).filter(|address| !is_ours(address.as_ptr()))?;
         // SAFETY: passed on to the caller.
         Some(unsafe { as_function(address) })
+    }
+
+    /// Gives back the reference that `already_loaded` took.
+    fn release(self) {
+        // SAFETY: the handle is from dlopen and not used any more.
+        unsafe { libc::dlclose(self.handle.as_ptr()) };
     }
 
     fn already_loaded(path: &CStr) -> Option<Self> {
@@ -101,9 +108,11 @@ pub fn is_in_object(address: *const c_void) -> bool {
     info_of(address).is_some()
 }
 
-/// Whether both addresses lie in the same loaded object.
-pub fn same_object(a: *const c_void, b: *const c_void) -> bool {
-    base_of(a).is_some() && base_of(a) == base_of(b)
+/// Whether the address lies in the object that this code is in.
+pub fn is_ours(address: *const c_void) -> bool {
+    // Not an exported function: its address is whichever definition stands in front.
+    let own = base_of(base_of as *const c_void);
+    own.is_some() && base_of(address) == own
 }
 
 /// A number that grows whenever an object is loaded.

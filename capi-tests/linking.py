@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""How librte_hotplug gets into a process, and what it does there before anything else.
+
+    linking.py LIBRTE_HOTPLUG.SO INCLUDE_DIR PART...
+
+The parts: exports (the symbol table), processes (programs that have nothing to do with DPDK),
+unknown (a DPDK that it does not know), and with DPDK's libraries order and plugin.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+from header_check import STRICT, dpdk_flags
+from tap import Tap, check, missing, remove_runtime_directory, same
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+SECONDS = 60
+WRONG_ORDER = "HOTPLUG: ERR: librte_hotplug is loaded but not in front"
+
+
+def tool(*command, **options):
+    """What a program prints; it has to succeed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS,
+                          **options)
+    check(done.returncode == 0, f"{shlex.join(command)}: {done.returncode}\n{done.stderr}")
+    return done.stdout
+
+
+class Bench:
+    """The library, and a directory to build programs in."""
+
+    def __init__(self, library, include, directory):
+        self.library, self.include, self.directory = library, include, directory
+
+    def build(self, name, source, *flags):
+        path = os.path.join(self.directory, name)
+        compiler = shlex.split(os.environ.get("CC", "cc"))
+        tool(*compiler, "-std=c11", "-D_GNU_SOURCE", *STRICT, "-o", path,
+             os.path.join(HERE, "linking", source), *flags)
+        return path
+
+    def ours(self):
+        """Links with ours, also where the program calls none of it."""
+        folder, name = os.path.split(self.library)
+        return ["-Wl,--push-state,--no-as-needed", f"-L{folder}", f"-l:{name}",
+                "-Wl,--pop-state", f"-Wl,-rpath,{folder}"]
+
+    def run(self, *command, preload=False, **environment):
+        """The finished process."""
+        variables = {k: v for k, v in os.environ.items()
+                     if k not in ("LD_PRELOAD", "RTE_HOTPLUG_LOG")}
+        if preload:
+            variables["LD_PRELOAD"] = self.library
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=SECONDS,
+                              env=variables | environment, cwd=self.directory)
+
+
+def dpdk():
+    """The flags to compile and to link with DPDK."""
+    flags = dpdk_flags()
+    if flags is None:
+        missing("libdpdk is not installed")
+    return flags, shlex.split(tool("pkg-config", "--libs", "libdpdk"))
+
+
+def hotplug_lines(text):
+    return [line for line in text.splitlines() if "HOTPLUG" in line]
+
+
+def exports(tap, bench):
+    @tap.case("the exports are those of exports.txt")
+    def _():
+        symbols = [line.split() for line in
+                   tool("nm", "-D", "--defined-only", bench.library).splitlines()]
+        with open(os.path.join(HERE, "exports.txt"), encoding="ascii") as file:
+            expected = file.read().split()
+        same(expected, sorted(set(expected)), "exports.txt")
+        # A version node would show as NAME@NODE.
+        names = {fields[-1] for fields in symbols}
+        same(sorted(names - set(expected)), [], "not in exports.txt")
+        same(sorted(set(expected) - names), [], "not exported")
+        same({fields[-2] for fields in symbols}, {"T"}, "kinds of symbols")
+
+    @tap.case("there are no version nodes")
+    def _():
+        sections = tool("readelf", "-V", "-W", bench.library)
+        check("Version definition section" not in sections, sections)
+
+    @tap.case("nothing of DPDK is an undefined symbol")
+    def _():
+        undefined = tool("nm", "-D", "--undefined-only", bench.library).split()
+        check("malloc" in " ".join(undefined), "nm shows nothing")
+        same([name for name in undefined if name.startswith(("rte_", "per_lcore_"))], [],
+             "undefined symbols")
+
+    @tap.case("SONAME is librte_hotplug.so.1, and it is never unloaded")
+    def _():
+        dynamic = tool("readelf", "-d", "-W", bench.library)
+        same(re.findall(r"\(SONAME\).*\[(.*)\]", dynamic), ["librte_hotplug.so.1"], "SONAME")
+        flags = re.findall(r"\(FLAGS_1\)\s+Flags:(.*)", dynamic)
+        check(flags and "NODELETE" in flags[0].split(), f"FLAGS_1 is {flags}")
+        needed = re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic)
+        same([name for name in needed if "rte" in name], [], "DPDK libraries that it needs")
+
+
+def processes(tap, bench):
+    for command in (["sh", "-c", "true"], ["sh", "-c", "echo word; exit 7"],
+                    ["sh", "-c", "sh -c 'ls -l'"], ["python3", "-c", "pass"], ["ls", "-la", "."],
+                    ["ls", "no such file"]):
+        @tap.case(f"LD_PRELOAD does not change: {shlex.join(command)}")
+        def _(command=command):
+            plain, preloaded = bench.run(*command), bench.run(*command, preload=True)
+            same(preloaded.returncode, plain.returncode, "exit status")
+            same(preloaded.stdout, plain.stdout, "standard output")
+            same(preloaded.stderr, plain.stderr, "standard error")
+            same(hotplug_lines(preloaded.stderr), [], "our lines")
+
+    @tap.case("LD_PRELOAD really loads it")
+    def _():
+        maps = bench.run("cat", "/proc/self/maps", preload=True).stdout
+        check(os.path.realpath(bench.library) in maps, maps)
+
+
+def unknown(tap, bench):
+    def programs(*flags):
+        """The program on the fake alone, and with ours in front."""
+        fake = bench.build("libfake_eal.so", "fake_eal.c", "-shared", "-fPIC",
+                           "-Wl,-soname,libfake_eal.so", *flags)
+        link = ["-I", bench.include, "-Wl,--no-as-needed", f"-L{bench.directory}", "-lfake_eal",
+                f"-Wl,-rpath,{os.path.dirname(fake)}"]
+        return (bench.build("fake_app", "fake_app.c", *link),
+                bench.build("fake_app_ours", "fake_app.c", *bench.ours(), *link))
+
+    def forwards(why, *flags, **environment):
+        plain, ours = programs(*flags)
+        theirs = bench.run(plain, **environment)
+        same((theirs.returncode, theirs.stderr), (0, ""), "the fake alone")
+        calls = re.findall(r"^fake (\w+)\(", theirs.stdout, re.MULTILINE)
+        same(len(set(calls)), 14, "functions that the fake serves")
+        for result in (bench.run(ours, **environment),
+                       bench.run(plain, preload=True, **environment)):
+            same(result.returncode, 0, "exit status")
+            same(result.stdout.splitlines(), theirs.stdout.splitlines(), "what comes back")
+            lines = result.stderr.splitlines()
+            same(len(lines), 1, f"lines in {lines}, which")
+            check("cannot be worked with" in lines[0] and why in lines[0], lines[0])
+            # RTE_LOG_ERR
+            check(lines[0].startswith("type 1 level 4: HOTPLUG: "), lines[0])
+        same(bench.run(ours, "mode", **environment).stdout, "mode 3\n", "rte_hotplug_mode()")
+
+    for version, why in (("DPDK 99.11.0", "99.11"), ("DPDK 19.11.0", "19.11"),
+                         ("DPDK 26.07.0", "26.07"), ("a vendor's build", "version")):
+        @tap.case(f"\"{version}\" is not known: all calls are forwarded, with one ERR line")
+        def _(version=version, why=why):
+            forwards(why, FAKE_VERSION=version)
+
+    @tap.case("a needed function is missing: the same")
+    def _():
+        forwards("rte_devargs_next", "-DFAKE_TOO_OLD", FAKE_VERSION="DPDK 22.11.0")
+
+    @tap.case("a struct rte_bus that is laid out otherwise: the same")
+    def _():
+        forwards("struct rte_bus", FAKE_VERSION="DPDK 22.11.0", FAKE_BUS="wrong")
+
+    @tap.case("the same version with its own layout is worked with")
+    def _():
+        ours = programs()[1]
+        result = bench.run(ours, "mode", FAKE_VERSION="DPDK 22.11.0", FAKE_BUS="right")
+        same(result.stdout, "mode 2\n", "rte_hotplug_mode()")
+        check("cannot be worked with" not in result.stderr, result.stderr)
+
+
+def order(tap, bench):
+    def built(name, front, back):
+        compile_flags, link_flags = dpdk()
+        libraries = {"ours": bench.ours(), "dpdk": link_flags}
+        return bench.build(name, "order_app.c", *compile_flags, *libraries[front],
+                           *libraries[back])
+
+    @tap.case("ours before DPDK: it serves, and says nothing")
+    def _():
+        result = bench.run(built("right", "ours", "dpdk"))
+        same((result.returncode, result.stderr), (0, ""), "status and standard error")
+        check("librte_hotplug.so" in result.stdout, result.stdout)
+
+    @tap.case("DPDK before ours: one ERR line, and DPDK serves")
+    def _():
+        result = bench.run(built("wrong", "dpdk", "ours"))
+        same(result.returncode, 0, "exit status")
+        check("librte_eal.so" in result.stdout, result.stdout)
+        lines = result.stderr.splitlines()
+        same(len(lines), 1, f"lines in {lines}, which")
+        check(lines[0].startswith(WRONG_ORDER), lines[0])
+
+    @tap.case("LD_PRELOAD puts a wrong order right")
+    def _():
+        result = bench.run(built("wrong", "dpdk", "ours"), preload=True)
+        same((result.returncode, result.stderr), (0, ""), "status and standard error")
+        check("librte_hotplug.so" in result.stdout, result.stdout)
+
+
+def plugin(tap, bench):
+    served = ["plugin: mode 2", "plugin: probe 0", "plugin: ports 1", "plugin: mode 2",
+              "plugin: remove 0", "plugin: ports 0", "app: mode 2", "app: device 0"]
+
+    def run(name, *arguments):
+        compile_flags, link_flags = dpdk()
+        path = bench.build("plugin.so", "plugin.c", *compile_flags, "-shared", "-fPIC", *link_flags)
+        app = bench.build("plugin_app", "plugin_app.c", "-ldl")
+        needed = tool("readelf", "-d", "-W", app)
+        check("librte_" not in needed, "the application itself must not have DPDK")
+        prefix = f"hotplug_linking_{name}_{os.getpid()}"
+        try:
+            result = bench.run(app, path, prefix, *arguments, preload=True)
+        finally:
+            remove_runtime_directory(prefix)
+        same(result.returncode, 0, f"exit status, with {result.stderr}")
+        check("panic" not in result.stderr.lower(), result.stderr)
+        return result.stdout.splitlines()
+
+    @tap.case("a plug-in brings DPDK along: it is served over it")
+    def _():
+        same(run("plain"), served, "what the processes print")
+
+    @tap.case("the same after the embedded runtime has been started: its device is gone then")
+    def _():
+        before = ["app: probe 0", "app: mode 1", "app: device 1"]
+        same(run("embedded", "embedded"), before + served, "what the processes print")
+
+
+def main():
+    parts = {"exports": exports, "processes": processes, "unknown": unknown, "order": order,
+             "plugin": plugin}
+    tap = Tap()
+    with tempfile.TemporaryDirectory(prefix="hotplug_linking_") as directory:
+        bench = Bench(os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), directory)
+        for part in sys.argv[3:]:
+            parts[part](tap, bench)
+        return tap.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * An application without DPDK that loads a plug-in which has it, out of sight of everybody else.
+ *
+ *	plugin_app PLUGIN FILE_PREFIX [embedded]
+ *
+ * With "embedded" the embedded runtime of the preloaded librte_hotplug has a device before.
+ */
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef union {
+	void *address;
+	int (*probe)(const char *devargs);
+	int (*mode)(void);
+	void *(*find)(const char *bus, const char *name);
+	int (*run)(char *prefix);
+} symbol_t;
+
+int main(int argc, char **argv)
+{
+	symbol_t probe = { .address = dlsym(RTLD_DEFAULT, "rte_dev_probe") };
+	symbol_t mode = { .address = dlsym(RTLD_DEFAULT, "rte_hotplug_mode") };
+	symbol_t find = { .address = dlsym(RTLD_DEFAULT, "rte_hotplug_device_find") };
+	symbol_t run;
+	void *plugin;
+	int result;
+
+	if (argc < 3 || !probe.address || !mode.address || !find.address)
+		return 2;
+	if (argc > 3 && strcmp(argv[3], "embedded") == 0) {
+		printf("app: probe %d\n", probe.probe("hotplug_null0"));
+		printf("app: mode %d\n", mode.mode());
+		printf("app: device %d\n", find.find("vdev", "hotplug_null0") != NULL);
+	}
+	plugin = dlopen(argv[1], RTLD_NOW | RTLD_LOCAL);
+	if (plugin == NULL) {
+		fprintf(stderr, "%s\n", dlerror());
+		return 3;
+	}
+	run.address = dlsym(plugin, "plugin_run");
+	if (run.address == NULL)
+		return 4;
+	result = run.run(argv[2]);
+	printf("app: mode %d\n", mode.mode());
+	printf("app: device %d\n", find.find("vdev", "hotplug_null0") != NULL);
+	return result;
+}
