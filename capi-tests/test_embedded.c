@@ -112,6 +112,68 @@ static void a_failed_probe_at_start_is_left(void)
 	CHECK_INT(rte_eal_cleanup(), 0);
 }
 
+static void a_failed_start_keeps_what_there_was(void)
+{
+	const char *bad[] = { "app", "--vdev", "no_such_driver0", NULL };
+	const char *good[] = { "app", NULL };
+
+	CHECK_INT(rte_dev_probe("hotplug_null6"), 0);
+	CHECK_INT(init(3, bad), -1);
+	CHECK_INT(rte_dev_probe("hotplug_null7,fail=1"), -1);
+	CHECK_INT(rte_eal_cleanup(), 0);
+	CHECK(rte_hotplug_device_next(NULL, NULL) == NULL);
+	CHECK_INT(init(1, good), 0);
+	CHECK(rte_hotplug_device_next(NULL, NULL) == NULL);
+	CHECK_INT(rte_eal_cleanup(), 0);
+}
+
+struct race {
+	pthread_barrier_t start;
+	struct rte_device *dev;
+	int removed, removed_by_name, attached;
+};
+
+static void *remove_by_pointer(void *arg)
+{
+	struct race *race = arg;
+
+	pthread_barrier_wait(&race->start);
+	race->removed = rte_dev_remove(race->dev);
+	return NULL;
+}
+
+static void *remove_and_attach_next(void *arg)
+{
+	struct race *race = arg;
+
+	pthread_barrier_wait(&race->start);
+	race->removed_by_name = rte_eal_hotplug_remove("vdev", "hotplug_null8");
+	race->attached = rte_dev_probe("hotplug_null9");
+	return NULL;
+}
+
+/* A stale pointer must not take the next device along, which may stand where the old one stood. */
+static void a_stale_pointer_takes_no_other_device(void)
+{
+	for (int round = 0; round < 500; round++) {
+		pthread_t threads[2];
+		struct race race;
+
+		CHECK_INT(rte_dev_probe("hotplug_null8"), 0);
+		race.dev = rte_hotplug_device_find("vdev", "hotplug_null8");
+		pthread_barrier_init(&race.start, NULL, 2);
+		CHECK_INT(pthread_create(&threads[0], NULL, remove_by_pointer, &race), 0);
+		CHECK_INT(pthread_create(&threads[1], NULL, remove_and_attach_next, &race), 0);
+		CHECK_INT(pthread_join(threads[0], NULL), 0);
+		CHECK_INT(pthread_join(threads[1], NULL), 0);
+		pthread_barrier_destroy(&race.start);
+		CHECK_INT(race.attached, 0);
+		CHECK((race.removed == 0) != (race.removed_by_name == 0));
+		CHECK_INT(rte_eal_hotplug_remove("vdev", "hotplug_null9"), 0);
+	}
+	CHECK_INT(rte_eal_cleanup(), 0);
+}
+
 static int parse_slot(const char *name, void *user)
 {
 	(void)user;
@@ -125,7 +187,7 @@ static int scan_slots(struct rte_hotplug_bus *bus, const char *name, void *user)
 		char slot[] = { 's', 'l', 'o', 't', i, '\0' };
 
 		if (name == NULL || strcmp(name, slot) == 0)
-			CHECK_INT(rte_hotplug_bus_add_device(bus, slot, -1), 0);
+			EXPECT(rte_hotplug_bus_add_device(bus, slot, -1) == 0);
 	}
 	return 0;
 }
@@ -234,6 +296,8 @@ static const struct test_case cases[] = {
 	{ "options of EAL", options_of_eal },
 	{ "bad options", bad_options },
 	{ "a failed probe at start is left", a_failed_probe_at_start_is_left },
+	{ "a failed start keeps what there was", a_failed_start_keeps_what_there_was },
+	{ "a stale pointer takes no other device", a_stale_pointer_takes_no_other_device },
 	{ "found devices are attached at start", found_devices_are_attached_at_start },
 	{ "structs are those of DPDK", structs_are_those_of_dpdk },
 	{ "drivers of the application on vdev", drivers_of_the_application_on_vdev },

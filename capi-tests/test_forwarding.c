@@ -117,6 +117,16 @@ static void its_failure_comes_back(void)
 	leave_group();
 }
 
+static void what_would_crash_the_others_is_not_sent(void)
+{
+	join_group();
+	CHECK_INT(rte_dev_probe("bus"), -EFAULT);
+	CHECK_INT(rte_dev_probe("class=eth"), -EINVAL);
+	CHECK_INT(rte_dev_remove((struct rte_device *)&secondary), -ENODEV);
+	CHECK_INT(secondary.requests, 0);
+	leave_group();
+}
+
 static int parse(const char *name, void *user)
 {
 	(void)user;
@@ -175,6 +185,7 @@ static const struct test_case cases[] = {
 	{ "alone nobody is asked", alone_nobody_is_asked },
 	{ "a secondary is asked, by the host's own functions", a_secondary_is_asked },
 	{ "its failure comes back", its_failure_comes_back },
+	{ "what would crash the others is not sent", what_would_crash_the_others_is_not_sent },
 	{ "our buses stay here", our_buses_stay_here },
 	{ "a dead socket is nobody", a_dead_socket_is_nobody },
 };

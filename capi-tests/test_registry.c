@@ -19,14 +19,14 @@ static int bus_parse(const char *name, void *user)
 
 static int bus_scan(struct rte_hotplug_bus *bus, const char *name, void *user)
 {
-	CHECK(user == &hardware);
+	EXPECT(user == &hardware);
 	hardware.scans++;
 	snprintf(hardware.wanted, sizeof(hardware.wanted), "%s", name ? name : "(all)");
 	for (int i = 0; i < 2; i++) {
 		const char *card = hardware.slot[i];
 
 		if (card != NULL && (name == NULL || strcmp(name, card) == 0))
-			CHECK_INT(rte_hotplug_bus_add_device(bus, card, i), 0);
+			EXPECT(rte_hotplug_bus_add_device(bus, card, i) == 0);
 	}
 	return hardware.scan_result;
 }
@@ -40,9 +40,9 @@ static struct {
 
 static int driver_probe(struct rte_device *dev, void *user)
 {
-	CHECK(user == &driver);
+	EXPECT(user == &driver);
 	driver.probes++;
-	CHECK_INT(rte_hotplug_device_set_data(dev, &driver), 0);
+	EXPECT(rte_hotplug_device_set_data(dev, &driver) == 0);
 	if (driver.nested != NULL && strcmp(rte_hotplug_device_name(dev), driver.nested) != 0)
 		return rte_eal_hotplug_add("rack", driver.nested, "");
 	return driver.probe_result;
@@ -50,9 +50,9 @@ static int driver_probe(struct rte_device *dev, void *user)
 
 static int driver_remove(struct rte_device *dev, void *user)
 {
-	CHECK(user == &driver);
+	EXPECT(user == &driver);
 	driver.removes++;
-	CHECK(rte_hotplug_device_data(dev) == &driver);
+	EXPECT(rte_hotplug_device_data(dev) == &driver);
 	if (driver.nested != NULL && strcmp(rte_hotplug_device_name(dev), driver.nested) != 0)
 		return rte_eal_hotplug_remove("rack", driver.nested);
 	return driver.remove_result;
@@ -201,7 +201,7 @@ static int probe_self(struct rte_device *dev, void *user)
 {
 	(void)user;
 	/* The device is being probed: it is not attached yet. */
-	CHECK_INT(rte_dev_remove(dev), -ENOENT);
+	EXPECT(rte_dev_remove(dev) == -ENOENT);
 	return 0;
 }
 
@@ -232,7 +232,7 @@ static void a_driver_that_removes_its_own_device(void)
 static int match_by_argument(const char *name, const char *device, void *user)
 {
 	(void)device;
-	CHECK(user == &hardware);
+	EXPECT(user == &hardware);
 	return strcmp(name, "other") == 0;
 }
 
@@ -253,6 +253,75 @@ static void a_bus_may_match_in_its_own_way(void)
 	CHECK_STR(rte_hotplug_device_driver(rte_hotplug_device_find("rack", "card0")), "other");
 	CHECK_INT(rte_eal_hotplug_remove("rack", "card0"), 0);
 	CHECK_INT(rte_hotplug_driver_unregister(other_driver), 0);
+	tear_down();
+}
+
+static int parse_anything(const char *name, void *user)
+{
+	(void)name, (void)user;
+	return 0;
+}
+
+/* A bus that takes every name still leaves DPDK's devices, and other buses' ones, alone. */
+static void a_bus_that_takes_every_name(void)
+{
+	struct rte_hotplug_bus_options options = bus_options;
+
+	set_up();
+	tear_down();
+	options.parse = parse_anything;
+	CHECK_INT(rte_hotplug_bus_register(&options, &rack), 0);
+	CHECK_INT(rte_hotplug_driver_register(&driver_options, &card_driver), 0);
+	CHECK_INT(rte_eal_hotplug_add("vdev", NULL_DEVICE(0), ""), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", NULL_DEVICE(0)), 0);
+	CHECK_INT(rte_dev_probe(NULL_DEVICE(0)), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", NULL_DEVICE(0)), 0);
+	CHECK_INT(driver.probes, 0);
+	CHECK(rte_hotplug_device_next("rack", NULL) == NULL);
+	tear_down();
+}
+
+static int scan_and_drop(struct rte_hotplug_bus *bus, const char *name, void *user)
+{
+	(void)user;
+	/* No lock of the library is held: a scan may take away what it does not see any more. */
+	EXPECT(rte_hotplug_bus_remove_device(bus, "card5") == -ENODEV);
+	return name != NULL ? rte_hotplug_bus_add_device(bus, name, -1) : 0;
+}
+
+static void a_scan_may_call_the_library(void)
+{
+	struct rte_hotplug_bus_options options = bus_options;
+
+	set_up();
+	tear_down();
+	options.scan = scan_and_drop;
+	CHECK_INT(rte_hotplug_bus_register(&options, &rack), 0);
+	CHECK_INT(rte_hotplug_driver_register(&driver_options, &card_driver), 0);
+	CHECK_INT(rte_dev_probe("rack:card0"), 0);
+	CHECK_INT(rte_eal_hotplug_remove("rack", "card0"), 0);
+	tear_down();
+}
+
+static int drop_self(struct rte_device *dev, void *user)
+{
+	(void)user;
+	EXPECT(rte_hotplug_bus_remove_device(rack, rte_hotplug_device_name(dev)) == -EBUSY);
+	EXPECT(rte_hotplug_driver_unregister(card_driver) == -EBUSY);
+	EXPECT(rte_hotplug_bus_unregister(rack) == -EBUSY);
+	return 0;
+}
+
+static void nothing_goes_away_under_a_driver(void)
+{
+	struct rte_hotplug_driver_options options = driver_options;
+
+	set_up();
+	CHECK_INT(rte_hotplug_driver_unregister(card_driver), 0);
+	options.probe = options.remove = drop_self;
+	CHECK_INT(rte_hotplug_driver_register(&options, &card_driver), 0);
+	CHECK_INT(rte_dev_probe("rack:card0"), 0);
+	CHECK_INT(rte_eal_hotplug_remove("rack", "card0"), 0);
 	tear_down();
 }
 
@@ -289,6 +358,9 @@ static void bad_registrations_are_refused(void)
 	drv.probe = NULL;
 	CHECK_INT(rte_hotplug_driver_register(&drv, NULL), -EINVAL);
 	drv.probe = driver_probe;
+	drv.name = "card2";
+	drv.alias = "";
+	CHECK_INT(rte_hotplug_driver_register(&drv, NULL), -EINVAL);
 	drv.size = 0;
 	CHECK_INT(rte_hotplug_driver_register(&drv, NULL), -EINVAL);
 	CHECK_INT(rte_hotplug_bus_add_device(rack, name, 0), -E2BIG);
@@ -312,6 +384,9 @@ static const struct test_case cases[] = {
 	{ "a driver may attach and detach others", a_driver_may_attach_and_detach_others },
 	{ "a driver that removes its own device", a_driver_that_removes_its_own_device },
 	{ "a bus may match in its own way", a_bus_may_match_in_its_own_way },
+	{ "a bus that takes every name", a_bus_that_takes_every_name },
+	{ "a scan may call the library", a_scan_may_call_the_library },
+	{ "nothing goes away under a driver", nothing_goes_away_under_a_driver },
 	{ "bad registrations are refused", bad_registrations_are_refused },
 };
 

@@ -64,6 +64,63 @@ static void one_of_many_removes_wins(void)
 	}
 }
 
+/* Readers look at the device while it comes and goes. */
+static _Atomic bool readers_stop;
+
+static void *read_device(void *arg)
+{
+	struct worker *worker = arg;
+
+	pthread_barrier_wait(worker->start);
+	while (!readers_stop) {
+		struct rte_device *dev = rte_hotplug_device_find("vdev", NULL_DEVICE(0));
+		int state = rte_hotplug_device_state(dev);
+
+		rte_hotplug_device_driver(dev);
+		rte_hotplug_device_devargs(dev);
+		rte_hotplug_device_numa_node(dev);
+		rte_hotplug_device_next(NULL, dev);
+		if (state != -EINVAL && state != -ENODEV && state != RTE_HOTPLUG_DEVICE_FOUND &&
+		    state != RTE_HOTPLUG_DEVICE_PROBED)
+			worker->unexpected++;
+		sched_yield();
+	}
+	return NULL;
+}
+
+static void *change_device(void *arg)
+{
+	struct worker *worker = arg;
+
+	pthread_barrier_wait(worker->start);
+	for (int i = 0; i < ROUNDS; i++) {
+		if (rte_eal_hotplug_add("vdev", NULL_DEVICE(0), "size=64") != 0 ||
+		    rte_eal_hotplug_remove("vdev", NULL_DEVICE(0)) != 0)
+			worker->unexpected++;
+	}
+	readers_stop = true;
+	return NULL;
+}
+
+static void devices_are_read_while_they_go(void)
+{
+	struct worker workers[4] = { 0 };
+	pthread_barrier_t start;
+
+	readers_stop = false;
+	pthread_barrier_init(&start, NULL, 4);
+	for (int i = 0; i < 4; i++) {
+		workers[i].start = &start;
+		CHECK_INT(pthread_create(&workers[i].thread, NULL,
+					 i == 0 ? change_device : read_device, &workers[i]), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		CHECK_INT(pthread_join(workers[i].thread, NULL), 0);
+		CHECK_INT(workers[i].unexpected, 0);
+	}
+	pthread_barrier_destroy(&start);
+}
+
 static void *attach_detach(void *arg)
 {
 	struct worker *worker = arg;
@@ -207,6 +264,7 @@ static void a_circle_ends(void)
 
 static const struct test_case cases[] = {
 	{ "one of many removes wins", one_of_many_removes_wins },
+	{ "devices are read while they go", devices_are_read_while_they_go },
 	{ "different devices at once", different_devices_at_once },
 	{ "the same device at once", the_same_device_at_once },
 	{ "a circle ends", a_circle_ends },

@@ -50,10 +50,13 @@ extern "C" {
  *   -EINVAL: devargs is NULL, names only a class, or a name longer than 63 bytes;
  *   -EFAULT: no bus takes a device of this name;
  *   -ENODEV: the bus did not find the device;
+ *   -ENOMEM: out of memory;
+ *   -EBUSY: called from inside the driver's remove of this device;
  *   -ENOTSUP: the bus cannot attach at run time, or no driver takes the device;
  *   -ENOMSG: another process did not answer;
  *   -EDEADLK: an operation that waits for this call's device works on the device;
- *   otherwise what the driver's probe returned.
+ *   otherwise what the bus's scan or the driver's probe returned: a driver's own -EEXIST too, which
+ *   DPDK takes for "attached already".
  *
  * May be called from any thread, and from inside a driver or callback.
  * As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
@@ -153,7 +156,8 @@ int rte_dev_event_callback_register(const char *device_name,
  *   -ENOENT: none matches;
  *   -EAGAIN: one of them runs in another thread; all stay registered.
  *
- * May be called from any thread. As the function of the same name in DPDK 24.11 and later.
+ * May be called from any thread. As the function of the same name in DPDK 24.11 and later, which
+ * however unregisters those before the one that runs.
  */
 int rte_dev_event_callback_unregister(const char *device_name,
 				      rte_dev_event_cb_fn cb_fn,
@@ -229,9 +233,9 @@ int rte_dev_hotplug_handle_disable(void);
  *   program name.
  * @return
  *   How many arguments were EAL's; the application's start at argv[result + 1].
- *   -1 on failure, the reason in rte_errno (DPDK) or errno (embedded):
+ *   -1 on failure, the reason in rte_errno as DPDK's own function leaves it, or embedded in errno:
  *   EALREADY: called twice; EINVAL: a bad option or argv is NULL; EFAULT: devargs that no bus takes;
- *   ENOTSUP: --proc-type=secondary.
+ *   ENOTSUP: --proc-type=secondary; EIO: a defect of this library.
  *
  * To be called once, from the main thread. As the function of the same name in DPDK.
  */
@@ -239,7 +243,8 @@ int rte_eal_init(int argc,
 		 char **argv);
 
 /**
- * Ends DPDK, or the embedded runtime: every attached device is detached.
+ * Ends DPDK, or the embedded runtime: every attached device is detached, but for those whose driver
+ * fails to remove them, which are logged.
  *
  * Buses and drivers that the application registered stay registered.
  *

@@ -29,15 +29,15 @@ impl DeviceId {
 /// How far a device has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceState {
-    /// Devargs are listed for it; no bus has found it.
+    /// Devargs are listed for it; no bus has found it. Not told yet.
     Parsed,
     /// It is on a bus.
     Found,
-    /// A kernel driver for user space is bound to it.
+    /// A kernel driver for user space is bound to it. Not told yet.
     Bound,
     /// A driver holds it.
     Probed,
-    /// It was removed or faulted while in use.
+    /// It was removed or faulted while in use. Not told yet.
     Fault,
 }
 

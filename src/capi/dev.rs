@@ -22,10 +22,13 @@ pub struct rte_device;
 ///   -EINVAL: devargs is NULL, names only a class, or a name longer than 63 bytes;
 ///   -EFAULT: no bus takes a device of this name;
 ///   -ENODEV: the bus did not find the device;
+///   -ENOMEM: out of memory;
+///   -EBUSY: called from inside the driver's remove of this device;
 ///   -ENOTSUP: the bus cannot attach at run time, or no driver takes the device;
 ///   -ENOMSG: another process did not answer;
 ///   -EDEADLK: an operation that waits for this call's device works on the device;
-///   otherwise what the driver's probe returned.
+///   otherwise what the bus's scan or the driver's probe returned: a driver's own -EEXIST too, which
+///   DPDK takes for "attached already".
 ///
 /// May be called from any thread, and from inside a driver or callback.
 /// As the function of the same name in DPDK ("Device Hotplug", Basic Usage).

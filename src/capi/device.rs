@@ -25,15 +25,15 @@ pub enum rte_hotplug_mode_type {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum rte_hotplug_device_state_type {
-    /// Its devargs are known; no bus has found it.
+    /// Its devargs are known; no bus has found it. Kept for later versions.
     RTE_HOTPLUG_DEVICE_PARSED = 1,
     /// It is on a bus.
     RTE_HOTPLUG_DEVICE_FOUND = 2,
-    /// A kernel driver for user space is bound to it.
+    /// A kernel driver for user space is bound to it. Kept for later versions.
     RTE_HOTPLUG_DEVICE_BOUND = 3,
     /// A driver holds it: it is attached.
     RTE_HOTPLUG_DEVICE_PROBED = 4,
-    /// It was removed, or faulted, while in use.
+    /// It was removed, or faulted, while in use. Kept for later versions.
     RTE_HOTPLUG_DEVICE_FAULT = 5,
 }
 

@@ -25,9 +25,9 @@ pub type rte_mp_t = Option<unsafe extern "C" fn(msg: *const c_void, peer: *const
 ///   program name.
 /// @return
 ///   How many arguments were EAL's; the application's start at argv[result + 1].
-///   -1 on failure, the reason in rte_errno (DPDK) or errno (embedded):
+///   -1 on failure, the reason in rte_errno as DPDK's own function leaves it, or embedded in errno:
 ///   EALREADY: called twice; EINVAL: a bad option or argv is NULL; EFAULT: devargs that no bus takes;
-///   ENOTSUP: --proc-type=secondary.
+///   ENOTSUP: --proc-type=secondary; EIO: a defect of this library.
 ///
 /// To be called once, from the main thread. As the function of the same name in DPDK.
 ///
@@ -74,7 +74,8 @@ unsafe fn init_embedded(argc: c_int, argv: *mut *mut c_char) -> Result<c_int> {
     Ok(c_int::try_from(consumed).unwrap_or(c_int::MAX))
 }
 
-/// Ends DPDK, or the embedded runtime: every attached device is detached.
+/// Ends DPDK, or the embedded runtime: every attached device is detached, but for those whose driver
+/// fails to remove them, which are logged.
 ///
 /// Buses and drivers that the application registered stay registered.
 ///

@@ -105,7 +105,8 @@ pub unsafe extern "C" fn rte_dev_event_callback_register(
 ///   -ENOENT: none matches;
 ///   -EAGAIN: one of them runs in another thread; all stay registered.
 ///
-/// May be called from any thread. As the function of the same name in DPDK 24.11 and later.
+/// May be called from any thread. As the function of the same name in DPDK 24.11 and later, which
+/// however unregisters those before the one that runs.
 ///
 /// # Safety
 /// `device_name` is NULL or a C string.

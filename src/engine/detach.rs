@@ -69,3 +69,83 @@ pub fn no_such_device(bus: &CStr, name: &CStr) -> Error {
 fn unlisted() -> Error {
     Error::new(Kind::NoDevice, "detach: no bus lists this device: it is detached already")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::{Devargs, Plugged};
+    use std::cell::Cell;
+    use std::ffi::CString;
+    use std::num::NonZeroUsize;
+
+    #[derive(Clone)]
+    struct FakeBus;
+
+    impl Bus for FakeBus {
+        fn bus_name(&self) -> CString {
+            c"fake".into()
+        }
+        fn can_plug(&self) -> bool {
+            true
+        }
+        fn can_unplug(&self) -> bool {
+            true
+        }
+        fn scan(&self, _: &CStr) -> Result<()> {
+            Ok(())
+        }
+        fn find(&self, _: &CStr) -> Option<DeviceId> {
+            None
+        }
+        fn is_probed(&self, _: DeviceId) -> bool {
+            true
+        }
+        fn plug(&self, _: DeviceId) -> Result<Plugged> {
+            Ok(Plugged::Probed)
+        }
+        fn unplug(&self, _: DeviceId) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    struct NoDevargs;
+
+    impl Devargs for NoDevargs {
+        type Bus = FakeBus;
+        fn bus(&self) -> Option<FakeBus> {
+            None
+        }
+        fn name(&self) -> &CStr {
+            c""
+        }
+        fn insert(&mut self) -> Result<()> {
+            Ok(())
+        }
+        fn withdraw(self) {}
+    }
+
+    /// An address at which another device stands each time one looks.
+    struct Reused(Cell<u8>);
+
+    impl Platform for Reused {
+        type Bus = FakeBus;
+        type Devargs = NoDevargs;
+        fn parse(&self, _: &CStr) -> Result<NoDevargs> {
+            Ok(NoDevargs)
+        }
+        fn bus(&self, _: &CStr) -> Option<FakeBus> {
+            Some(FakeBus)
+        }
+        fn locate(&self, _: DeviceId) -> Option<(FakeBus, CString)> {
+            self.0.set(self.0.get() + 1);
+            Some((FakeBus, CString::new(vec![self.0.get()]).ok()?))
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_reused_while_waiting_is_refused() {
+        let device = DeviceId(NonZeroUsize::MIN);
+        let refused = Engine::default().detach(&Reused(Cell::new(0)), device).unwrap_err();
+        assert_eq!(refused.kind(), Kind::NoDevice);
+    }
+}

@@ -25,7 +25,13 @@ impl HostDevargs {
     /// Parses `devargs` with the host's parser.
     pub fn parse(hosted: &'static Hosted, devargs: &CStr) -> Result<Self> {
         if breaks_host_parser(devargs.to_bytes()) {
-            return Err(refused(devargs, -libc::EFAULT));
+            return Err(Error::new(
+                Kind::NoBus,
+                format!(
+                    "\"{}\": a layer has a key without a value, or there are more than three",
+                    devargs.to_string_lossy()
+                ),
+            ));
         }
         // The host's parser looks one byte past the NUL of a text that is just a bus name.
         let mut padded = devargs.to_bytes_with_nul().to_vec();

@@ -1,5 +1,6 @@
 //! A bus of this library and what it has: devargs, devices, drivers.
 
+use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
@@ -72,8 +73,20 @@ pub struct Bus {
     contents: Mutex<Contents>,
 }
 
+/// What a bus had when it was unregistered.
+pub(super) struct Retired {
+    _ops: Option<Box<dyn BusOps>>,
+    /// They refer to the bus, which would never be freed.
+    _gone: VecDeque<Arc<Device>>,
+}
+
+/// How many devices that left a bus are kept.
+const KEPT_GONE: usize = 64;
+
 #[derive(Default)]
 struct Contents {
+    /// Devices that left the bus: kept for a while, so that a stale pointer of C names nobody else.
+    gone: VecDeque<Arc<Device>>,
     devargs: Vec<Arc<Entry>>,
     devices: Vec<Arc<Device>>,
     drivers: Vec<Arc<Driver>>,
@@ -162,15 +175,19 @@ impl Bus {
     /// Removes a driver. [`Kind::Busy`] while it has a device, or one of its functions runs. None of
     /// them is called afterwards.
     pub fn unregister_driver(&self, driver: Arc<Driver>) -> Result<()> {
+        // Dropped last, with no lock held.
+        let _retired;
         let mut contents = self.contents.lock();
         let at =
             contents.drivers.iter().position(|d| Arc::ptr_eq(d, &driver)).ok_or_else(|| {
                 Error::new(Kind::NotFound, "driver: it is not registered: unregistered already?")
             })?;
         let holds = |d: &Arc<Device>| d.driver().is_some_and(|own| Arc::ptr_eq(&own, &driver));
-        if contents.devices.iter().any(holds) || !driver.retire() {
-            return Err(busy("driver", driver.name(), "devices"));
+        let in_use = || busy("driver", driver.name(), "devices");
+        if contents.devices.iter().any(holds) {
+            return Err(in_use());
         }
+        _retired = driver.retire().ok_or_else(in_use)?;
         contents.drivers.remove(at);
         Ok(())
     }
@@ -200,15 +217,15 @@ impl Bus {
         self.contents.lock().devargs.iter().map(|e| e.name().to_owned()).collect()
     }
 
-    /// Ends the bus, unless it has devices or drivers or one of its functions runs.
-    pub(super) fn retire(&self) -> bool {
-        let Some(mut ops) = self.ops.try_write() else { return false };
-        let contents = self.contents.lock();
-        let empty = contents.devices.is_empty() && contents.drivers.is_empty();
-        if empty {
-            *ops = None;
+    /// Ends the bus, unless it has devices or drivers or one of its functions runs. What it had is the
+    /// caller's to drop, with no lock held.
+    pub(super) fn retire(&self) -> Option<Retired> {
+        let mut ops = self.ops.try_write()?;
+        let mut contents = self.contents.lock();
+        if !contents.devices.is_empty() || !contents.drivers.is_empty() {
+            return None;
         }
-        empty
+        Some(Retired { _ops: ops.take(), _gone: std::mem::take(&mut contents.gone) })
     }
 
     fn with_ops<T>(&self, call: impl FnOnce(&dyn BusOps) -> T) -> Option<T> {
@@ -257,8 +274,15 @@ impl Bus {
     /// Takes a device and its devargs off the bus.
     fn drop_device(&self, device: &Device) {
         let mut contents = self.contents.lock();
-        contents.devices.retain(|d| d.id() != device.id());
+        if let Some(at) = contents.devices.iter().position(|d| d.id() == device.id()) {
+            let device = contents.devices.remove(at);
+            contents.gone.push_back(device);
+        }
+        let forgotten =
+            if contents.gone.len() > KEPT_GONE { contents.gone.pop_front() } else { None };
         contents.devargs.retain(|e| e.name() != device.name());
+        drop(contents);
+        drop(forgotten);
     }
 
     /// The drivers for a device.

@@ -70,9 +70,10 @@ impl Driver {
         self.with_ops(|ops| ops.remove(device))
     }
 
-    /// Ends the driver, unless one of its functions runs.
-    pub(super) fn retire(&self) -> bool {
-        self.ops.try_write().map(|mut ops| *ops = None).is_some()
+    /// Ends the driver, unless one of its functions runs. Its operations are the caller's to drop, with
+    /// no lock held.
+    pub(super) fn retire(&self) -> Option<Option<Box<dyn DriverOps>>> {
+        self.ops.try_write().map(|mut ops| ops.take())
     }
 
     fn with_ops(&self, call: impl FnOnce(&dyn DriverOps) -> Result<()>) -> Result<()> {

@@ -43,13 +43,15 @@ impl Registry {
     /// Removes a bus. [`Kind::Busy`] while it has devices or drivers, or one of its functions runs.
     /// None of them is called afterwards.
     pub fn unregister_bus(&self, bus: Arc<Bus>) -> Result<()> {
+        // Dropped last, with no lock held.
+        let _retired;
         let mut buses = self.buses.lock();
         let at = buses.iter().position(|b| Arc::ptr_eq(b, &bus)).ok_or_else(|| {
             Error::new(Kind::NotFound, "bus: it is not registered: unregistered already?")
         })?;
-        if !bus.retire() {
-            return Err(busy("bus", bus.name(), "devices, drivers or a running operation"));
-        }
+        _retired = bus
+            .retire()
+            .ok_or_else(|| busy("bus", bus.name(), "devices, drivers or a running operation"))?;
         buses.remove(at);
         Ok(())
     }
