@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Uses the library as other C projects do: installed, through pkg-config and make; and as a meson
-subproject.
+"""Uses the library as other C projects do: installed, through pkg-config and make, alone and in front
+of DPDK; and as a meson subproject.
 
 usage: installed.py BUILD_DIR SCRATCH_DIR     (BUILD_DIR: set up with --prefix=SCRATCH_DIR/installed
                                                --libdir=lib)
@@ -61,6 +61,16 @@ def main() -> None:
     (plain / "Makefile").write_text(MAKEFILE)
     run(["make", "application"], plain, PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"))
     run(["./application"], plain, LD_LIBRARY_PATH=str(installed / "lib"))
+
+    if subprocess.run(["pkg-config", "--exists", "libdpdk"]).returncode == 0:
+        # The guide's example: it fails unless our code serves it.
+        command = (f"cc -D_GNU_SOURCE -DALLOW_EXPERIMENTAL_API {ROOT}/capi-tests/lifecycle.c "
+                   "-o lifecycle $(pkg-config --cflags --libs rte_hotplug) "
+                   "$(pkg-config --cflags --libs libdpdk)")
+        run(["sh", "-c", command], plain, PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"))
+        run(["./lifecycle"], plain, LD_LIBRARY_PATH=str(installed / "lib"))
+    elif os.environ.get("CI"):
+        sys.exit("libdpdk is missing, and CI is set")
 
     project = scratch / "project"
     (project / "subprojects").mkdir(parents=True)
