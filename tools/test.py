@@ -23,7 +23,7 @@ CI = bool(os.environ.get("CI"))
 # What is run -> the Debian package that has it.
 TOOLS = {"gcc": "gcc", "g++": "g++", "meson": "meson", "ninja": "ninja-build",
          "pkg-config": "pkg-config", "valgrind": "valgrind", "nm": "binutils", "make": "make",
-         "dpdk-testpmd": "dpdk"}
+         "dpdk-testpmd": "dpdk-dev", "dpdk-devbind.py": "dpdk"}
 # pkg-config module -> package.
 MODULES = {"libdpdk": "libdpdk-dev"}
 
