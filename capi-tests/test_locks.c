@@ -97,7 +97,66 @@ static void a_driver_attaches_under_the_lock_of_vdev(void)
 	sem_destroy(&scanning);
 }
 
+static sem_t removing, may_go_on;
+static int inner_result = -1;
+
+static int probe_nothing(void *vdev)
+{
+	(void)vdev;
+	return 0;
+}
+
+/* Runs under the lock of vdev, which the other thread comes to wait for. */
+static int remove_and_detach(void *vdev)
+{
+	(void)vdev;
+	sem_post(&removing);
+	wait_for(&may_go_on);
+	inner_result = rte_eal_hotplug_remove("vdev", "net_null1");
+	return 0;
+}
+
+static void *detach_inner(void *arg)
+{
+	int *result = arg;
+
+	wait_for(&removing);
+	sem_post(&may_go_on);
+	*result = rte_eal_hotplug_remove("vdev", "net_null1");
+	return NULL;
+}
+
+/* As often as it takes to meet: which of the two is first is chance. */
+static void a_driver_detaches_under_the_lock_of_vdev(void)
+{
+	static struct rte_vdev_driver driver = {
+		.driver = { .name = "outer" },
+		.probe = probe_nothing,
+		.remove = remove_and_detach,
+	};
+
+	sem_init(&removing, 0, 0);
+	sem_init(&may_go_on, 0, 0);
+	rte_vdev_register(&driver);
+	for (int round = 0; round < 20; round++) {
+		pthread_t thread;
+		int result = -1;
+
+		CHECK_INT(rte_dev_probe("outer0"), 0);
+		CHECK_INT(rte_dev_probe("net_null1"), 0);
+		CHECK_INT(pthread_create(&thread, NULL, detach_inner, &result), 0);
+		CHECK_INT(rte_eal_hotplug_remove("vdev", "outer0"), 0);
+		CHECK_INT(pthread_join(thread, NULL), 0);
+		CHECK((result == 0) != (inner_result == 0));
+		CHECK(rte_hotplug_device_find("vdev", "net_null1") == NULL);
+	}
+	rte_vdev_unregister(&driver);
+	sem_destroy(&removing);
+	sem_destroy(&may_go_on);
+}
+
 static const struct test_case cases[] = {
+	{ "a driver detaches under the lock of vdev", a_driver_detaches_under_the_lock_of_vdev },
 	{ "a driver attaches under the lock of vdev", a_driver_attaches_under_the_lock_of_vdev },
 };
 

@@ -46,6 +46,12 @@ impl Process {
             Mode::Embedded(platform) => self.engine.detach(&platform, device).map(|()| 0),
             Mode::Forwarding(host) => host.stock_remove_unchecked(device),
             Mode::Hosted(platform) => {
+                // Held until the ports are forgotten: the address may soon be another device's.
+                let at = platform.locate(device);
+                let _turn = match &at {
+                    Some((bus, name)) => Some(self.engine.order.enter(&bus.bus_name(), name)?),
+                    None => None,
+                };
                 let ours = self.registry.device_at(device).is_some();
                 let code = if !ours && self.left_to_host(&platform) {
                     platform.stock_remove(device)?
@@ -83,6 +89,7 @@ impl Process {
                 self.remove(found.find(device).ok_or_else(|| no_such_device(bus, device))?)
             }
             Mode::Hosted(platform) => {
+                let _turn = self.engine.order.enter(bus, device)?;
                 self.ports.forget(self.engine.detach_named(&platform, bus, device)?);
                 Ok(0)
             }

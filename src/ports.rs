@@ -60,6 +60,8 @@ pub trait Bus: Clone {
     fn can_plug(&self) -> bool;
     /// Whether devices can be detached at run time.
     fn can_unplug(&self) -> bool;
+    /// Whether the bus holds a lock of its own, for all its devices, while a driver removes one.
+    fn locks_remove(&self) -> bool;
     /// Looks for the named device; buses that cannot look for one look for all.
     fn scan(&self, device: &CStr) -> Result<()>;
     /// The device of this name, if the last scan saw it.

@@ -45,6 +45,8 @@ enum Embedded {
     Implicit,
     /// By `rte_eal_init`.
     Initialised,
+    /// Drivers remove what is attached.
+    Stopping,
 }
 
 /// How calls are served.
@@ -166,8 +168,8 @@ impl Process {
         let platform = self.embedded_platform();
         let before = {
             let mut embedded = self.embedded.lock();
-            if *embedded == Embedded::Initialised {
-                return Err(Error::new(Kind::Already, "called twice"));
+            if matches!(*embedded, Embedded::Initialised | Embedded::Stopping) {
+                return Err(Error::new(Kind::Already, "called twice, or during rte_eal_cleanup"));
             }
             logging::use_stderr(options.log_level);
             platform.open()?;
@@ -187,8 +189,10 @@ impl Process {
 
     /// Detaches what is attached and ends the embedded runtime.
     pub fn stop_embedded(&'static self) {
-        let running = *self.embedded.lock() != Embedded::Stopped;
-        if running {
+        let mut embedded = self.embedded.lock();
+        if matches!(*embedded, Embedded::Implicit | Embedded::Initialised) {
+            *embedded = Embedded::Stopping;
+            drop(embedded);
             self.embedded_platform().stop(&self.engine);
             *self.embedded.lock() = Embedded::Stopped;
         }

@@ -30,7 +30,7 @@ impl Engine {
             return Err(unsupported(&bus_name, &name, "plug"));
         }
         let mut turn = self.order.enter(&bus_name, &name)?;
-        if turn.phase() == Some(Phase::Unplug) {
+        if matches!(turn.phase(), Some(Phase::Unplug | Phase::LockedUnplug)) {
             return Err(being_removed(&bus_name, &name));
         }
         // 2. insert, scan, find

@@ -38,7 +38,7 @@ impl Engine {
 fn remove<B: Bus>(bus: &B, name: &CStr, device: DeviceId, mut turn: Turn<'_>) -> Result<()> {
     let bus_name = bus.bus_name();
     // 1. validate
-    if turn.phase() == Some(Phase::Unplug) {
+    if matches!(turn.phase(), Some(Phase::Unplug | Phase::LockedUnplug)) {
         return Err(being_removed(&bus_name, name));
     }
     if !bus.is_probed(device) || turn.phase() == Some(Phase::Plug) {
@@ -51,7 +51,8 @@ fn remove<B: Bus>(bus: &B, name: &CStr, device: DeviceId, mut turn: Turn<'_>) ->
         return Err(unsupported(&bus_name, name, "unplug"));
     }
     // 2. unplug, 3. remove the devargs
-    turn.during(Phase::Unplug, || bus.unplug(device))?;
+    let phase = if bus.locks_remove() { Phase::LockedUnplug } else { Phase::Unplug };
+    turn.during(phase, || bus.unplug(device))?;
     log::debug!("{}: detached", label(&bus_name, name));
     Ok(())
 }
@@ -90,6 +91,9 @@ mod tests {
         }
         fn can_unplug(&self) -> bool {
             true
+        }
+        fn locks_remove(&self) -> bool {
+            false
         }
         fn scan(&self, _: &CStr) -> Result<()> {
             Ok(())

@@ -3,12 +3,16 @@
 //!
 //! A call made from inside a probe, remove or callback belongs to the operation that its thread
 //! carries out already and never waits for it.
+//!
+//! Some buses run a remove under a lock of their own. A call from in there may want a device whose
+//! owner waits for that very lock, which no table shows: such a call waits for a bounded time only.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -22,7 +26,12 @@ pub enum Phase {
     Plug,
     /// Its remove runs.
     Unplug,
+    /// Its remove runs, under a lock of the bus.
+    LockedUnplug,
 }
+
+/// How long a call from inside a locked remove waits for its turn.
+const LOCKED_WAIT: Duration = Duration::from_millis(100);
 
 type Key = (CString, CString);
 /// A chain is a thread's outermost operation with everything nested inside.
@@ -83,7 +92,7 @@ pub struct Turn<'a> {
 }
 
 impl Order {
-    /// Waits until no other chain works on the device, then takes it.
+    /// Waits until no other chain works on the device, then takes it. Dropping the turn gives it back.
     ///
     /// Fails with [`Kind::Deadlock`] when waiting would close a circle.
     pub fn enter(&self, bus: &CStr, device: &CStr) -> Result<Turn<'_>> {
@@ -91,7 +100,7 @@ impl Order {
         let (chain, outer) = self.inherited(&key);
         let owned = match outer {
             Some(_) => None,
-            None => Some(self.acquire(&key, chain)?),
+            None => self.acquire(&key, chain, self.inside_bus_lock(bus))?,
         };
         let chain = owned.or(chain).unwrap_or_default();
         with_stack(|stack| {
@@ -109,7 +118,16 @@ impl Order {
         })
     }
 
-    fn acquire(&self, key: &Key, chain: Option<Chain>) -> Result<Chain> {
+    /// Whether this thread runs a remove under the lock of this bus.
+    fn inside_bus_lock(&self, bus: &CStr) -> bool {
+        with_stack(|stack| {
+            let mut mine = stack.iter().filter(|f| f.order == self.id());
+            mine.any(|f| f.phase == Some(Phase::LockedUnplug) && f.key.0.as_c_str() == bus)
+        })
+    }
+
+    /// Takes the device; `None` when the caller may not wait any longer and goes on without.
+    fn acquire(&self, key: &Key, chain: Option<Chain>, hurry: bool) -> Result<Option<Chain>> {
         let chain = chain.unwrap_or_else(|| NEXT_CHAIN.fetch_add(1, Ordering::Relaxed));
         let mut table = self.table.lock();
         if table.owner.contains_key(key) || table.queue.contains_key(key) {
@@ -125,12 +143,18 @@ impl Order {
             table.queue.entry(key.clone()).or_default().push_back(chain);
             table.waits.insert(chain, key.clone());
             while !table.is_turn_of(key, chain) {
-                self.changed.wait(&mut table);
+                if !hurry {
+                    self.changed.wait(&mut table);
+                } else if self.changed.wait_for(&mut table, LOCKED_WAIT).timed_out() {
+                    table.leave_queue(key, chain);
+                    self.changed.notify_all();
+                    return Ok(None);
+                }
             }
             table.leave_queue(key, chain);
         }
         table.owner.insert(key.clone(), chain);
-        Ok(chain)
+        Ok(Some(chain))
     }
 
     fn release(&self, key: &Key) {
@@ -258,6 +282,23 @@ mod tests {
         });
         outer.during(Phase::Unplug, || {
             assert_eq!(order.enter(c"vdev", c"a").unwrap().phase(), Some(Phase::Unplug));
+        });
+    }
+
+    #[test]
+    fn a_call_under_the_lock_of_its_bus_does_not_wait_for_ever() {
+        let order = Order::default();
+        let (done, waited_for) = channel::<()>();
+        thread::scope(|s| {
+            let order = &order;
+            let _b = order.enter(c"vdev", c"b").unwrap();
+            s.spawn(move || {
+                let mut a = order.enter(c"vdev", c"a").unwrap();
+                a.during(Phase::LockedUnplug, || drop(order.enter(c"vdev", c"b").unwrap()));
+                done.send(()).unwrap();
+            });
+            waited_for.recv().unwrap();
+            assert!(order.table.lock().queue.is_empty());
         });
     }
 

@@ -32,6 +32,8 @@ pub struct HostBus {
 
 /// Many times what a scan of the vdev bus takes.
 const VDEV_SCAN_WAIT: Duration = Duration::from_millis(20);
+/// Many times what a scan of the PCI bus takes; it has no lock of its own to wait for.
+const OTHER_SCAN_WAIT: Duration = Duration::from_secs(1);
 
 /// Devices that 26.07 shows with a driver although their probe still runs.
 static PROBING: Mutex<Vec<DeviceId>> = Mutex::new(Vec::new());
@@ -160,22 +162,27 @@ impl HostBus {
         unsafe { read(device.as_ptr(), self.hosted.layout.device_driver) }
     }
 
-    /// Keeps other threads of ours from scanning this bus, or from meeting an entry that leaves the
+    /// Keeps other threads of ours from scanning this bus, and so from meeting devargs that leave the
     /// list.
     ///
-    /// The vdev bus has a lock of its own, which this thread may hold (`rte_vdev_init` runs drivers
-    /// under it) while a scan in another thread waits for it: so there the wait is bounded.
+    /// The wait is bounded: a scan in another thread may wait for this one. The vdev bus has a lock of
+    /// its own, which this thread may hold, as `rte_vdev_init` runs drivers under it.
     fn scan_lock(&self) -> Option<ReentrantMutexGuard<'static, ()>> {
         static VDEV: ReentrantMutex<()> = ReentrantMutex::new(());
         static OTHERS: ReentrantMutex<()> = ReentrantMutex::new(());
-        if ports::Bus::bus_name(self).as_bytes() != b"vdev" {
-            return Some(OTHERS.lock());
-        }
-        let lock = VDEV.try_lock_for(VDEV_SCAN_WAIT);
+        let lock = if self.is_vdev() {
+            VDEV.try_lock_for(VDEV_SCAN_WAIT)
+        } else {
+            OTHERS.try_lock_for(OTHER_SCAN_WAIT)
+        };
         if lock.is_none() {
-            log::debug!("vdev: not waiting any longer for a scan in another thread");
+            log::debug!("not waiting any longer for a bus scan in another thread");
         }
         lock
+    }
+
+    fn is_vdev(&self) -> bool {
+        ports::Bus::bus_name(self).as_bytes() == b"vdev"
     }
 
     /// Takes the devargs of a device that is about to be removed off the host's list.
@@ -191,12 +198,14 @@ impl HostBus {
     }
 
     /// Frees the devargs of a device that is gone, or lists them again: some buses keep the device.
-    fn settle(&self, device: DeviceId, devargs: Option<Unlisted>) {
+    fn settle(&self, device: DeviceId, devargs: Option<Unlisted>, failed: bool) {
         let Some(devargs) = devargs else { return };
         let at = self.hosted.layout.device_devargs;
         // SAFETY: the bus lists the device.
         let owned = self.if_listed(device, |d| unsafe { read::<*mut c_void>(d, at) });
-        if owned == Some(devargs.address()) {
+        // A PCI scan in another thread clears the field while the entry is off the list.
+        let keeps = |own: *mut c_void| own == devargs.address() || (failed && own.is_null());
+        if owned.is_some_and(keeps) {
             devargs.put_back();
         }
     }
@@ -301,6 +310,10 @@ impl ports::Bus for HostBus {
         self.function::<OnDevice>(self.hosted.layout.bus_unplug).is_some()
     }
 
+    fn locks_remove(&self) -> bool {
+        self.is_vdev() && self.hosted.layout.generation == Generation::Plug
+    }
+
     fn scan(&self, device: &CStr) -> Result<()> {
         let scan = self.function::<Scan>(self.hosted.layout.bus_scan);
         let _alone = self.scan_lock();
@@ -361,7 +374,7 @@ impl ports::Bus for HostBus {
             // SAFETY: `rte_bus.unplug` of the bus that lists the device.
             unsafe { unplug(device.as_ptr()) }
         };
-        self.settle(device, devargs);
+        self.settle(device, devargs, code != 0);
         if code != 0 {
             let returned = if code < 0 { code } else { -libc::ENOENT };
             return Err(Error::new(

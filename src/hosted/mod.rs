@@ -336,6 +336,10 @@ impl Bus for AnyBus {
         either!(Self, self, it => it.can_unplug())
     }
 
+    fn locks_remove(&self) -> bool {
+        either!(Self, self, it => it.locks_remove())
+    }
+
     fn scan(&self, device: &CStr) -> Result<()> {
         either!(Self, self, it => Bus::scan(it, device))
     }

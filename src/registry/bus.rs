@@ -313,6 +313,10 @@ impl ports::Bus for Arc<Bus> {
         true
     }
 
+    fn locks_remove(&self) -> bool {
+        false
+    }
+
     fn scan(&self, device: &CStr) -> Result<()> {
         self.scan_for(Some(device))
     }
