@@ -114,7 +114,8 @@ impl Order {
         with_stack(|stack| {
             let mut mine = stack.iter().rev().filter(|f| f.order == self.id());
             let chain = mine.clone().next().map(|f| f.chain);
-            (chain, mine.find(|f| f.key == *key).map(|f| f.phase))
+            let on_key = mine.clone().filter(|f| f.key == *key).find_map(|f| f.phase);
+            (chain, mine.any(|f| f.key == *key).then_some(on_key))
         })
     }
 
@@ -277,7 +278,10 @@ mod tests {
         let order = Order::default();
         let mut outer = order.enter(c"vdev", c"a").unwrap();
         outer.during(Phase::Plug, || {
-            assert_eq!(order.enter(c"vdev", c"a").unwrap().phase(), Some(Phase::Plug));
+            let again = order.enter(c"vdev", c"a").unwrap();
+            assert_eq!(again.phase(), Some(Phase::Plug));
+            assert_eq!(order.enter(c"vdev", c"a").unwrap().phase(), Some(Phase::Plug), "deeper");
+            drop(again);
             assert_eq!(order.enter(c"vdev", c"b").unwrap().phase(), None);
         });
         outer.during(Phase::Unplug, || {
