@@ -46,22 +46,23 @@ impl Process {
             Mode::Embedded(platform) => self.engine.detach(&platform, device).map(|()| 0),
             Mode::Forwarding(host) => host.stock_remove_unchecked(device),
             Mode::Hosted(platform) => {
+                let ours = self.registry.device_at(device).is_some();
+                if !ours && self.left_to_host(&platform) {
+                    let code = platform.stock_remove(device)?;
+                    if code == 0 {
+                        self.ports.forget(device);
+                    }
+                    return Ok(code);
+                }
                 // Held until the ports are forgotten: the address may soon be another device's.
                 let at = platform.locate(device);
                 let _turn = match &at {
                     Some((bus, name)) => Some(self.engine.order.enter(&bus.bus_name(), name)?),
                     None => None,
                 };
-                let ours = self.registry.device_at(device).is_some();
-                let code = if !ours && self.left_to_host(&platform) {
-                    platform.stock_remove(device)?
-                } else {
-                    self.engine.detach(&platform, device).map(|()| 0)?
-                };
-                if code == 0 {
-                    self.ports.forget(device);
-                }
-                Ok(code)
+                self.engine.detach(&platform, device)?;
+                self.ports.forget(device);
+                Ok(0)
             }
         }
     }

@@ -92,8 +92,9 @@ impl Process {
         if self.hosted.get().is_none() {
             // A host was loaded after the embedded runtime had started. Not inside the cell:
             // drivers run, and may call back.
-            self.stop_embedded();
-            self.registry.drop_bus(embedded::vdev::NAME);
+            if self.stop_embedded() {
+                self.registry.drop_bus(embedded::vdev::NAME);
+            }
         }
         let hosted = match self.hosted.get() {
             Some(hosted) => *hosted,
@@ -187,15 +188,17 @@ impl Process {
         Ok(options.consumed)
     }
 
-    /// Detaches what is attached and ends the embedded runtime.
-    pub fn stop_embedded(&'static self) {
+    /// Detaches what is attached and ends the embedded runtime; `false` while another call does so.
+    pub fn stop_embedded(&'static self) -> bool {
         let mut embedded = self.embedded.lock();
         if matches!(*embedded, Embedded::Implicit | Embedded::Initialised) {
             *embedded = Embedded::Stopping;
             drop(embedded);
             self.embedded_platform().stop(&self.engine);
             *self.embedded.lock() = Embedded::Stopped;
+            return true;
         }
+        *embedded == Embedded::Stopped
     }
 
     fn embedded_platform(&'static self) -> embedded::Platform {

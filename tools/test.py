@@ -114,7 +114,9 @@ def rust(results: Results) -> None:
 
 
 def c_suites(results: Results, build: pathlib.Path, name: str, setup: list, suites: list) -> bool:
-    done = run(["meson", "setup", build, *setup])
+    # A kept directory was set up for another scratch directory.
+    again = ["--reconfigure"] if (build / "build.ninja").exists() else []
+    done = run(["meson", "setup", *again, build, *setup])
     if done.returncode:
         results.add(f"{name}: meson setup", False, done.stdout)
         return False

@@ -1,5 +1,5 @@
-//! Who works on which device: operations on one device run one after another, operations on
-//! different devices never wait for each other.
+//! Who works on which device: operations on one device run one after another, and no operation waits
+//! here for one on another device.
 //!
 //! A call made from inside a probe, remove or callback belongs to the operation that its thread
 //! carries out already and never waits for it.
