@@ -6,3 +6,4 @@
 pub mod devargs;
 pub mod kvargs;
 pub mod pci;
+pub mod wire;
