@@ -1,8 +1,8 @@
 //! Who works on which device: operations on one device run one after another, and no operation waits
 //! here for one on another device.
 //!
-//! A call made from inside a probe, remove or callback belongs to the operation that its thread
-//! carries out already and never waits for it.
+//! A call made from inside a probe, remove or callback belongs to the operation that runs there, in
+//! whichever thread or process it is carried out, and never waits for it.
 //!
 //! Some buses run a remove under a lock of their own. A call from in there may want a device whose
 //! owner waits for that very lock, which no table shows: such a call waits for a bounded time only.
@@ -10,10 +10,12 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::ffi::{CStr, CString};
+use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use once_cell::sync::Lazy;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, Kind, Result};
@@ -28,23 +30,58 @@ pub enum Phase {
     Unplug,
     /// Its remove runs, under a lock of the bus.
     LockedUnplug,
+    /// Other processes attach or detach it.
+    Elsewhere,
+}
+
+/// Names an operation, in every process of a group.
+pub type OperationId = u64;
+
+/// An operation on one device, and those inside of which it was called.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Operation {
+    /// Its name.
+    pub id: OperationId,
+    /// The operations that wait for it, the nearest first.
+    pub lineage: Vec<OperationId>,
+}
+
+impl Operation {
+    /// A new operation; `parent` is the one inside of which it is called.
+    pub fn new(parent: Option<&Self>) -> Self {
+        // Ids of different processes must not meet: they start anywhere in 64 bits.
+        static NEXT: Lazy<AtomicU64> =
+            Lazy::new(|| AtomicU64::new(RandomState::new().hash_one(std::process::id()) | 1));
+        let lineage = parent.map_or_else(Vec::new, Self::as_lineage);
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), lineage }
+    }
+
+    /// The lineage of operations called inside of this one.
+    pub fn as_lineage(&self) -> Vec<OperationId> {
+        std::iter::once(self.id).chain(self.lineage.iter().copied()).collect()
+    }
+
+    fn is_or_descends_from(&self, other: OperationId) -> bool {
+        self.id == other || self.lineage.contains(&other)
+    }
 }
 
 /// How long a call from inside a locked remove waits for its turn.
 const LOCKED_WAIT: Duration = Duration::from_millis(100);
 
 type Key = (CString, CString);
-/// A chain is a thread's outermost operation with everything nested inside.
-type Chain = u64;
 
 #[derive(Default)]
 struct Table {
-    /// The chain that works on a device.
-    owner: HashMap<Key, Chain>,
-    /// The device that a chain waits for.
-    waits: HashMap<Chain, Key>,
-    /// The chains that wait for a device, first come first served.
-    queue: HashMap<Key, VecDeque<Chain>>,
+    /// The operation that works on a device.
+    owner: HashMap<Key, Owner>,
+    /// The operations that wait for a device, first come first served.
+    queue: HashMap<Key, VecDeque<Operation>>,
+}
+
+struct Owner {
+    operation: OperationId,
+    phase: Option<Phase>,
 }
 
 /// The table of devices under work.
@@ -72,67 +109,100 @@ fn with_stack<T>(use_it: impl FnOnce(&mut Vec<Frame>) -> T) -> T {
 
 struct Frame {
     order: usize,
-    key: Key,
-    chain: Chain,
-    phase: Option<Phase>,
+    /// The device; `None` where the thread carries out an operation of another thread.
+    key: Option<Key>,
+    operation: Operation,
 }
-
-static NEXT_CHAIN: AtomicU64 = AtomicU64::new(1);
 
 /// The right to work on one device; given back on drop.
 pub struct Turn<'a> {
     order: &'a Order,
     key: Key,
-    /// The chain to release; `None` when an outer operation of this thread owns the device.
-    owned: Option<Chain>,
+    operation: Operation,
+    /// Whether this turn owns the device; otherwise an outer operation does.
+    owns: bool,
     /// What the outer operation is doing with the same device.
     outer: Option<Phase>,
     /// A turn ends on its own thread, whose stack it stands on.
     _stays: PhantomData<*const ()>,
 }
 
+/// While it lives, the thread carries out an operation that began elsewhere.
+pub struct Adoption {
+    _stays: PhantomData<*const ()>,
+}
+
 impl Order {
-    /// Waits until no other chain works on the device, then takes it. Dropping the turn gives it back.
+    /// Waits until no other operation works on the device, then takes it. Dropping the turn gives it
+    /// back.
     ///
     /// Fails with [`Kind::Deadlock`] when waiting would close a circle.
     pub fn enter(&self, bus: &CStr, device: &CStr) -> Result<Turn<'_>> {
         let key = (bus.to_owned(), device.to_owned());
-        let (chain, outer) = self.inherited(&key);
-        let owned = match outer {
-            Some(_) => None,
-            None => self.acquire(&key, chain, self.inside_bus_lock(bus))?,
-        };
-        let chain = owned.or(chain).unwrap_or_default();
-        with_stack(|stack| {
-            stack.push(Frame { order: self.id(), key: key.clone(), chain, phase: None });
-        });
-        Ok(Turn { order: self, key, owned, outer: outer.flatten(), _stays: PhantomData })
+        let operation = self.operation_for(&key);
+        let (owns, outer) = self.acquire(&key, &operation, false)?;
+        self.push(Some(key.clone()), operation.clone());
+        Ok(Turn { order: self, key, operation, owns, outer, _stays: PhantomData })
     }
 
-    /// The chain this thread belongs to, and whether (and where) it works on `key` already.
-    fn inherited(&self, key: &Key) -> (Option<Chain>, Option<Option<Phase>>) {
-        with_stack(|stack| {
-            let mut mine = stack.iter().rev().filter(|f| f.order == self.id());
-            let chain = mine.clone().next().map(|f| f.chain);
-            let on_key = mine.clone().filter(|f| f.key == *key).find_map(|f| f.phase);
-            (chain, mine.any(|f| f.key == *key).then_some(on_key))
-        })
+    /// As [`Self::enter`], but fails with [`Kind::Deadlock`] when it would have to wait for long.
+    pub fn enter_soon(&self, bus: &CStr, device: &CStr) -> Result<Turn<'_>> {
+        let key = (bus.to_owned(), device.to_owned());
+        let operation = self.operation_for(&key);
+        let (owns, outer) = self.acquire(&key, &operation, true)?;
+        self.push(Some(key.clone()), operation.clone());
+        Ok(Turn { order: self, key, operation, owns, outer, _stays: PhantomData })
     }
 
     /// Whether this thread runs a remove under the lock of this bus.
-    fn inside_bus_lock(&self, bus: &CStr) -> bool {
+    pub fn holds_bus_lock(&self, bus: &CStr) -> bool {
+        self.inside_bus_lock(&self.table.lock(), bus)
+    }
+
+    /// Makes `operation`, which began in another thread or process, this thread's: what it enters
+    /// next is that operation itself.
+    pub fn adopt(&self, operation: &Operation) -> Adoption {
+        self.push(None, operation.clone());
+        Adoption { _stays: PhantomData }
+    }
+
+    /// The operation that this thread carries out.
+    pub fn current(&self) -> Option<Operation> {
         with_stack(|stack| {
-            let mut mine = stack.iter().filter(|f| f.order == self.id());
-            mine.any(|f| f.phase == Some(Phase::LockedUnplug) && f.key.0.as_c_str() == bus)
+            stack.iter().rev().find(|f| f.order == self.id()).map(|f| f.operation.clone())
         })
     }
 
-    /// Takes the device; `None` when the caller may not wait any longer and goes on without.
-    fn acquire(&self, key: &Key, chain: Option<Chain>, hurry: bool) -> Result<Option<Chain>> {
-        let chain = chain.unwrap_or_else(|| NEXT_CHAIN.fetch_add(1, Ordering::Relaxed));
+    /// The operation that this thread continues or begins by entering `key`.
+    fn operation_for(&self, key: &Key) -> Operation {
+        with_stack(|stack| {
+            let mut mine = stack.iter().rev().filter(|f| f.order == self.id());
+            let top = mine.clone().next();
+            let same = mine.find(|f| f.key.as_ref() == Some(key));
+            match (same, top) {
+                (Some(same), _) => same.operation.clone(),
+                (None, Some(top)) if top.key.is_none() => top.operation.clone(),
+                (None, top) => Operation::new(top.map(|f| &f.operation)),
+            }
+        })
+    }
+
+    /// Takes the device: whether it is owned now, and what an outer operation does with it. `soon`
+    /// fails rather than wait for long.
+    fn acquire(
+        &self,
+        key: &Key,
+        operation: &Operation,
+        soon: bool,
+    ) -> Result<(bool, Option<Phase>)> {
         let mut table = self.table.lock();
+        if let Some(owner) = table.owner.get(key) {
+            if operation.is_or_descends_from(owner.operation) {
+                return Ok((false, owner.phase));
+            }
+        }
         if table.owner.contains_key(key) || table.queue.contains_key(key) {
-            if table.would_deadlock(key, chain) {
+            if table.would_deadlock(key, operation) {
                 return Err(Error::new(
                     Kind::Deadlock,
                     format!(
@@ -141,26 +211,64 @@ impl Order {
                     ),
                 ));
             }
-            table.queue.entry(key.clone()).or_default().push_back(chain);
-            table.waits.insert(chain, key.clone());
-            while !table.is_turn_of(key, chain) {
+            let hurry = soon || self.inside_bus_lock(&table, &key.0);
+            let until = Instant::now() + LOCKED_WAIT;
+            table.queue.entry(key.clone()).or_default().push_back(operation.clone());
+            while !table.is_turn_of(key, operation.id) {
                 if !hurry {
                     self.changed.wait(&mut table);
-                } else if self.changed.wait_for(&mut table, LOCKED_WAIT).timed_out() {
-                    table.leave_queue(key, chain);
+                } else if self.changed.wait_until(&mut table, until).timed_out() {
+                    table.leave_queue(key, operation.id);
                     self.changed.notify_all();
-                    return Ok(None);
+                    if !soon {
+                        return Ok((false, None));
+                    }
+                    return Err(Error::new(
+                        Kind::Deadlock,
+                        format!(
+                            "{}: another operation on it goes on, which may wait for the bus lock \
+                             that this call holds",
+                            label(&key.0, &key.1)
+                        ),
+                    ));
                 }
             }
-            table.leave_queue(key, chain);
+            table.leave_queue(key, operation.id);
         }
-        table.owner.insert(key.clone(), chain);
-        Ok(Some(chain))
+        table.owner.insert(key.clone(), Owner { operation: operation.id, phase: None });
+        Ok((true, None))
+    }
+
+    /// Whether this thread runs a remove under the lock of this bus.
+    fn inside_bus_lock(&self, table: &Table, bus: &CStr) -> bool {
+        with_stack(|stack| {
+            let mut keys =
+                stack.iter().filter(|f| f.order == self.id()).filter_map(|f| f.key.as_ref());
+            keys.any(|key| {
+                let phase = table.owner.get(key).and_then(|owner| owner.phase);
+                key.0.as_c_str() == bus && phase == Some(Phase::LockedUnplug)
+            })
+        })
+    }
+
+    /// Sets what happens to a device that `operation` has a right to, and returns what happened before.
+    fn set_phase(&self, key: &Key, by: &Operation, phase: Option<Phase>) -> Option<Phase> {
+        let mut table = self.table.lock();
+        let owner = table.owner.get_mut(key).filter(|o| by.is_or_descends_from(o.operation))?;
+        std::mem::replace(&mut owner.phase, phase)
     }
 
     fn release(&self, key: &Key) {
-        self.table.lock().owner.remove(key);
-        self.changed.notify_all();
+        let mut table = self.table.lock();
+        table.owner.remove(key);
+        // Nobody waits: nobody to wake.
+        if !table.queue.is_empty() {
+            self.changed.notify_all();
+        }
+    }
+
+    fn push(&self, key: Option<Key>, operation: Operation) {
+        with_stack(|stack| stack.push(Frame { order: self.id(), key, operation }));
     }
 
     fn id(&self) -> usize {
@@ -169,69 +277,82 @@ impl Order {
 }
 
 impl Table {
-    fn is_turn_of(&self, key: &Key, chain: Chain) -> bool {
-        !self.owner.contains_key(key) && self.queue.get(key).and_then(|q| q.front()) == Some(&chain)
+    fn is_turn_of(&self, key: &Key, operation: OperationId) -> bool {
+        !self.owner.contains_key(key)
+            && self.queue.get(key).and_then(|q| q.front()).is_some_and(|o| o.id == operation)
     }
 
-    fn leave_queue(&mut self, key: &Key, chain: Chain) {
-        self.waits.remove(&chain);
+    fn leave_queue(&mut self, key: &Key, operation: OperationId) {
         if let Some(queue) = self.queue.get_mut(key) {
-            queue.retain(|c| *c != chain);
+            queue.retain(|o| o.id != operation);
             if queue.is_empty() {
                 self.queue.remove(key);
             }
         }
     }
 
-    /// Whether the owner of `key`, or one queued before us, waits (through others) for `chain`.
-    fn would_deadlock(&self, key: &Key, chain: Chain) -> bool {
+    /// Whether the owner of `key`, or one queued before us, waits (through others) for `operation`
+    /// or for one that waits for it.
+    fn would_deadlock(&self, key: &Key, operation: &Operation) -> bool {
         let mut open: Vec<&Key> = vec![key];
-        let mut seen: Vec<Chain> = Vec::new();
+        let mut seen: Vec<OperationId> = Vec::new();
         while let Some(key) = open.pop() {
-            let queued = self.queue.get(key).into_iter().flatten();
-            for holder in self.owner.get(key).into_iter().chain(queued) {
-                if *holder == chain {
+            let owner = self.owner.get(key).map(|o| o.operation);
+            let queued = self.queue.get(key).into_iter().flatten().map(|o| o.id);
+            for holder in owner.into_iter().chain(queued) {
+                if operation.is_or_descends_from(holder) {
                     return true;
                 }
-                if !seen.contains(holder) {
-                    seen.push(*holder);
-                    open.extend(self.waits.get(holder));
+                if !seen.contains(&holder) {
+                    seen.push(holder);
+                    open.extend(self.awaited_by(holder));
                 }
             }
         }
         false
     }
+
+    /// The devices that an operation, or one called inside of it, waits for.
+    fn awaited_by(&self, holder: OperationId) -> impl Iterator<Item = &Key> {
+        let waits = move |queue: &VecDeque<Operation>| {
+            queue.iter().any(|waiting| waiting.is_or_descends_from(holder))
+        };
+        self.queue.iter().filter(move |(_, queue)| waits(queue)).map(|(key, _)| key)
+    }
 }
 
 impl Turn<'_> {
-    /// What an outer operation of this thread is doing with the same device, if anything.
+    /// What an outer operation is doing with the same device, if anything.
     pub fn phase(&self) -> Option<Phase> {
         self.outer
     }
 
-    /// Runs driver code, remembering what it does; no lock is held meanwhile.
-    pub fn during<T>(&mut self, phase: Phase, work: impl FnOnce() -> T) -> T {
-        self.set_phase(Some(phase));
-        let result = work();
-        self.set_phase(None);
-        result
+    /// The operation that has the turn.
+    pub fn operation(&self) -> &Operation {
+        &self.operation
     }
 
-    fn set_phase(&self, phase: Option<Phase>) {
-        with_stack(|stack| {
-            if let Some(frame) = stack.last_mut() {
-                frame.phase = phase;
-            }
-        });
+    /// Runs driver code, remembering what it does; no lock is held meanwhile.
+    pub fn during<T>(&mut self, phase: Phase, work: impl FnOnce() -> T) -> T {
+        let before = self.order.set_phase(&self.key, &self.operation, Some(phase));
+        let result = work();
+        self.order.set_phase(&self.key, &self.operation, before);
+        result
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
         with_stack(|stack| drop(stack.pop()));
-        if self.owned.is_some() {
+        if self.owns {
             self.order.release(&self.key);
         }
+    }
+}
+
+impl Drop for Adoption {
+    fn drop(&mut self) {
+        with_stack(|stack| drop(stack.pop()));
     }
 }
 
@@ -261,7 +382,7 @@ mod tests {
         });
         assert_eq!(most.load(Ordering::SeqCst), 1);
         let table = order.table.lock();
-        assert!(table.owner.is_empty() && table.queue.is_empty() && table.waits.is_empty());
+        assert!(table.owner.is_empty() && table.queue.is_empty());
     }
 
     #[test]
@@ -322,12 +443,65 @@ mod tests {
             });
             b_taken.recv().unwrap();
             go.send(()).unwrap();
-            while order.table.lock().waits.is_empty() {
+            while order.table.lock().queue.is_empty() {
                 thread::yield_now();
             }
             let refused = order.enter(c"vdev", c"b").map(drop).unwrap_err();
             assert_eq!(refused.kind(), Kind::Deadlock);
             drop(_a);
+        });
+    }
+
+    #[test]
+    fn an_adopted_operation_is_continued_and_its_children_pass() {
+        let order = Order::default();
+        let outer = order.enter(c"vdev", c"a").unwrap();
+        let child = Operation::new(Some(outer.operation()));
+        thread::scope(|s| {
+            s.spawn(|| {
+                let _adopted = order.adopt(&child);
+                let b = order.enter(c"vdev", c"b").unwrap();
+                assert_eq!(*b.operation(), child);
+                assert_eq!(order.enter(c"vdev", c"c").unwrap().operation().lineage[0], child.id);
+                let a = order.enter(c"vdev", c"a").unwrap();
+                assert!(!a.owns, "the parent of the adopted operation has it");
+            });
+        });
+        assert_eq!(order.current().as_ref(), Some(outer.operation()));
+    }
+
+    #[test]
+    fn a_circle_through_children_in_other_threads_is_refused() {
+        let order = Order::default();
+        let a = order.enter(c"vdev", c"a").unwrap();
+        let child_of_a = Operation::new(Some(a.operation()));
+        thread::scope(|s| {
+            let order = &order;
+            let (took, taken) = channel();
+            s.spawn(move || {
+                let b = order.enter(c"vdev", c"b").unwrap();
+                took.send(()).unwrap();
+                // A child of b's operation waits for a.
+                let child_of_b = Operation::new(Some(b.operation()));
+                s.spawn(move || {
+                    let _adopted = order.adopt(&child_of_b);
+                    drop(order.enter(c"vdev", c"a").unwrap());
+                })
+                .join()
+                .unwrap();
+            });
+            taken.recv().unwrap();
+            while order.table.lock().queue.is_empty() {
+                thread::yield_now();
+            }
+            s.spawn(move || {
+                let _adopted = order.adopt(&child_of_a);
+                let refused = order.enter(c"vdev", c"b").map(drop).unwrap_err();
+                assert_eq!(refused.kind(), Kind::Deadlock);
+            })
+            .join()
+            .unwrap();
+            drop(a);
         });
     }
 }
