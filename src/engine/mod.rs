@@ -4,8 +4,12 @@
 
 pub mod attach;
 pub mod callbacks;
+pub mod coordinator;
 pub mod detach;
+pub mod journal;
 pub mod order;
+pub mod participant;
+pub mod roster;
 mod thread_id;
 
 use order::Order;

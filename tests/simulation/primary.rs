@@ -1,0 +1,534 @@
+//! What `channel::hub` does around the coordinator, without sockets and threads; each function is
+//! named after the one that it stands for. An operation's thread is a [`Run`].
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::CString;
+use std::time::Duration;
+
+use rte_hotplug::engine::coordinator::{
+    Answer, Cause, Command, Coordinator, Outcome, PeerId, PeerKind, Time,
+};
+use rte_hotplug::engine::journal::Journal;
+use rte_hotplug::engine::order::OperationId;
+use rte_hotplug::engine::roster::Roster;
+use rte_hotplug::proto::wire::{Device, Message, Request, Step};
+
+use crate::secondary;
+use crate::world::{Event, PRIMARY, Pid, Serves, World, note};
+
+/// So late only a thread can be whose process was stopped.
+const STOOD_STILL: Duration = Duration::from_millis(200);
+
+/// The primary's side.
+#[derive(Default)]
+pub struct Hub {
+    pub members: BTreeSet<PeerId>,
+    pub roster: Roster,
+    pub journal: Journal,
+    pub calls: BTreeMap<(PeerId, u64), Token>,
+    /// The operations that members take part in.
+    operations: BTreeSet<OperationId>,
+    pub runs: BTreeMap<OperationId, Run>,
+    /// Who has the turn of a device, and who waits for it.
+    pub turns: BTreeMap<Device, VecDeque<OperationId>>,
+    next_operation: OperationId,
+    /// How the operations ended, in this order.
+    pub outcomes: Vec<Outcome>,
+}
+
+/// A secondary's call.
+#[derive(Default)]
+pub struct Token {
+    cancelled: bool,
+    run: Option<OperationId>,
+}
+
+/// Who called: the process, and the number of its call when it is a secondary.
+#[derive(Clone, Copy)]
+pub struct Caller {
+    pub pid: Pid,
+    pub call: Option<u64>,
+}
+
+/// What waits for an operation's thread.
+#[derive(Clone)]
+pub enum Inboxed {
+    Joined(PeerId),
+    Gone(PeerId),
+    Heard(PeerId),
+    Replied(PeerId, Step, Answer),
+    Cancelled,
+}
+
+pub struct Run {
+    caller: Caller,
+    step: Step,
+    device: Device,
+    devargs: CString,
+    machine: Coordinator,
+    inbox: VecDeque<Inboxed>,
+    doing: Doing,
+    skipped: Time,
+    from: Time,
+    /// When it got its turn.
+    begun: Time,
+    /// The devargs with which the primary had the device then.
+    before: Option<CString>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Doing {
+    /// It has not got its turn.
+    Queueing,
+    /// The primary's own driver runs.
+    Working,
+    /// It waits until then, or for an event.
+    Waiting(Option<Time>),
+    /// It was over, and has to be concluded.
+    Concluding,
+}
+
+impl Hub {
+    /// Puts an event into an inbox: whether the thread has to be woken.
+    pub fn push(&mut self, run: OperationId, event: Inboxed) -> bool {
+        let Some(run) = self.runs.get_mut(&run) else { return false };
+        run.inbox.push_back(event);
+        matches!(run.doing, Doing::Waiting(_))
+    }
+}
+
+impl Run {
+    fn time(&self, now: Time) -> Time {
+        now.saturating_sub(self.skipped)
+    }
+
+    fn handle(&mut self, event: Inboxed, now: Time) {
+        let time = self.time(now);
+        match event {
+            Inboxed::Joined(peer) => self.machine.joined(peer, PeerKind::Member, time),
+            Inboxed::Gone(peer) => self.machine.gone(peer, time),
+            Inboxed::Heard(peer) => self.machine.heard(peer, time),
+            Inboxed::Replied(peer, step, answer) => {
+                self.machine.replied(peer, step, answer, time);
+            }
+            Inboxed::Cancelled => self.machine.cancel(time),
+        }
+    }
+
+    fn take_events(&mut self, now: Time) {
+        for event in std::mem::take(&mut self.inbox) {
+            self.handle(event, now);
+        }
+    }
+}
+
+impl World {
+    pub fn hub_received(&mut self, peer: PeerId, messages: Vec<Message>) {
+        self.on_life(peer);
+        let cancelled: Vec<u64> = messages
+            .iter()
+            .filter_map(|m| if let Message::Cancel(call) = m { Some(*call) } else { None })
+            .collect();
+        let mut calls = vec![];
+        for message in messages {
+            match message {
+                Message::Call(call) if cancelled.contains(&call.id) => {
+                    // Its thread has gone, or waits for nothing that it could be told.
+                    let pid = peer.0 as usize;
+                    self.processes[pid].link.calls.remove(&call.id);
+                }
+                Message::Call(call) => calls.push(call),
+                other => self.hub_message(peer, other),
+            }
+        }
+        calls.into_iter().for_each(|call| self.on_call(peer, call));
+    }
+
+    fn hub_message(&mut self, peer: PeerId, message: Message) {
+        let known = self.hub.members.contains(&peer);
+        match message {
+            Message::Hello(_) => {
+                // What drivers say of their devices may be old when the lock is taken.
+                let shared = self.processes[PRIMARY].devices.clone();
+                let at = self.now + self.thread_delay();
+                self.at(at, Event::Greet(peer, shared));
+            }
+            _ if !known => {}
+            Message::Reply(reply) => {
+                if self.hub.operations.contains(&reply.id) {
+                    let (run, step) = (reply.id, reply.step);
+                    let answer = secondary::answer(reply);
+                    self.tell_run(run, Inboxed::Replied(peer, step, answer));
+                } else {
+                    let (operation, step) = (reply.id, reply.step);
+                    self.hub.roster.replied(peer, operation, step, &secondary::answer(reply));
+                }
+            }
+            Message::Cancel(call) => {
+                if let Some(token) = self.hub.calls.get_mut(&(peer, call)) {
+                    token.cancelled = true;
+                    if let Some(run) = token.run {
+                        self.tell_run(run, Inboxed::Cancelled);
+                    }
+                }
+            }
+            Message::Synced(but) => self.hub.roster.synced(peer, but),
+            Message::Ping => self.send(PRIMARY, peer.0 as usize, &Message::Pong),
+            Message::Pong => {}
+            Message::Bye => self.hub_closed(peer),
+            other => panic!("a secondary does not say {other:?}"),
+        }
+    }
+
+    pub fn greet(&mut self, peer: PeerId, shared: BTreeMap<Device, CString>) {
+        if !self.processes[peer.0 as usize].alive {
+            // The end of the connection is not read twice.
+            return;
+        }
+        self.hub.members.insert(peer);
+        self.hub.roster.joined(peer);
+        self.send(PRIMARY, peer.0 as usize, &Message::Welcome);
+        self.bring_in_line(peer, shared);
+        self.tell(&Inboxed::Joined(peer));
+    }
+
+    fn bring_in_line(&mut self, peer: PeerId, shared: BTreeMap<Device, CString>) {
+        let pid = peer.0 as usize;
+        let journal = self.hub.journal.snapshot();
+        if self.embedded {
+            for (device, devargs) in shared {
+                let told = journal.iter().any(|(told, _)| *told == device);
+                if !told && !self.is_new(&device) {
+                    self.send(PRIMARY, pid, &Message::Sync(device, Some(devargs)));
+                }
+            }
+        }
+        for (device, devargs) in journal {
+            self.send(PRIMARY, pid, &Message::Sync(device, devargs));
+        }
+        self.send(PRIMARY, pid, &Message::SyncEnd);
+    }
+
+    fn on_life(&mut self, peer: PeerId) {
+        self.tell(&Inboxed::Heard(peer));
+        self.hub.roster.heard(peer);
+    }
+
+    /// Whether an operation under way attaches the device, and may take it away again.
+    fn is_new(&self, device: &Device) -> bool {
+        let mut runs = self.hub.operations.iter().filter_map(|id| self.hub.runs.get(id));
+        runs.any(|run| run.device == *device && run.step == Step::Attach && run.before.is_none())
+    }
+
+    fn on_call(&mut self, peer: PeerId, call: Request) {
+        self.hub.calls.insert((peer, call.id), Token::default());
+        let caller = Caller { pid: peer.0 as usize, call: Some(call.id) };
+        self.operate(caller, call.step, call.device, call.devargs);
+    }
+
+    pub fn hub_closed(&mut self, peer: PeerId) {
+        self.hub.roster.gone(peer);
+        for ((by, _), call) in &mut self.hub.calls {
+            // What a dead caller wanted and has not begun need not.
+            call.cancelled |= *by == peer && call.run.is_none();
+        }
+        if self.hub.members.remove(&peer) {
+            self.tell(&Inboxed::Gone(peer));
+        }
+    }
+
+    fn tell(&mut self, event: &Inboxed) {
+        let operations = self.hub.operations.clone();
+        operations.into_iter().for_each(|run| self.tell_run(run, event.clone()));
+    }
+
+    /// `attach_as_primary` and `detach_as_primary`: the turn first.
+    pub fn operate(&mut self, caller: Caller, step: Step, device: Device, devargs: CString) {
+        self.hub.next_operation += 1;
+        let id = self.hub.next_operation;
+        let run = Run {
+            caller,
+            step,
+            device: device.clone(),
+            devargs,
+            machine: Coordinator::new(step, self.limits),
+            inbox: VecDeque::new(),
+            doing: Doing::Queueing,
+            skipped: Time::ZERO,
+            from: self.now,
+            begun: self.now,
+            before: None,
+        };
+        self.hub.runs.insert(id, run);
+        let turns = self.hub.turns.entry(device).or_default();
+        turns.push_back(id);
+        if turns.len() == 1 {
+            self.enter(id);
+        }
+    }
+
+    fn enter(&mut self, id: OperationId) {
+        let now = self.now;
+        let Some(run) = self.hub.runs.get_mut(&id) else { return };
+        let device = run.device.clone();
+        run.begun = now;
+        run.before = self.processes[PRIMARY].devices.get(&device).cloned();
+        if run.step == Step::Detach {
+            match self.processes[PRIMARY].devices.get(&device) {
+                Some(devargs) => run.devargs.clone_from(devargs),
+                None => return self.leave(id, -libc::ENOENT),
+            }
+        }
+        self.coordinate(id);
+    }
+
+    fn coordinate(&mut self, id: OperationId) {
+        if self.is_given_up(id) {
+            return self.leave(id, -libc::ENOMSG);
+        }
+        if self.hub.roster.stopped().next().is_some() {
+            return self.leave(id, -libc::ENOMSG);
+        }
+        let now = self.now;
+        let Some(run) = self.hub.runs.get_mut(&id) else { return };
+        run.inbox.extend(self.hub.members.iter().map(|peer| Inboxed::Joined(*peer)));
+        self.hub.operations.insert(id);
+        let key = run.caller.call.map(|call| (PeerId(run.caller.pid as u64), call));
+        if let Some(token) = key.and_then(|key| self.hub.calls.get_mut(&key)) {
+            token.run = Some(id);
+        }
+        note!(self, "operation {id} begins");
+        let Some(run) = self.hub.runs.get_mut(&id) else { return };
+        run.take_events(now);
+        run.machine.begin(now);
+        self.carry_out(id);
+    }
+
+    fn is_given_up(&self, id: OperationId) -> bool {
+        let Some(Caller { pid, call: Some(call) }) = self.hub.runs.get(&id).map(|r| r.caller)
+        else {
+            return false;
+        };
+        let key = (PeerId(pid as u64), call);
+        self.hub.calls.get(&key).is_some_and(|token| token.cancelled)
+    }
+
+    fn carry_out(&mut self, id: OperationId) {
+        while let Some(run) = self.hub.runs.get_mut(&id) {
+            if let Some(command) = run.machine.next_command() {
+                if self.obey(id, command) {
+                    return;
+                }
+            } else if run.machine.outcome().is_some() {
+                if self.finish(id) {
+                    let at = self.now + self.thread_delay();
+                    return self.at(at, Event::Conclude(id));
+                }
+            } else if self.wait(id) {
+                return;
+            }
+        }
+    }
+
+    /// Whether the thread is busy now.
+    fn obey(&mut self, id: OperationId, command: Command) -> bool {
+        let Some(run) = self.hub.runs.get_mut(&id) else { return true };
+        let (device, devargs) = (run.device.clone(), run.devargs.clone());
+        match command {
+            Command::Local(step) => {
+                run.doing = Doing::Working;
+                let attaches = matches!(step, Step::Attach | Step::DetachRollback);
+                let goal = attaches.then_some(devargs);
+                self.begin_work(PRIMARY, Some(step), &device, goal, Some(id), Serves::Run(id));
+                true
+            }
+            Command::Send(peer, step) => {
+                if self.hub.members.contains(&peer) {
+                    let request =
+                        Request { id, lineage: vec![], step, device, devargs, hurried: false };
+                    self.send(PRIMARY, peer.0 as usize, &Message::Request(request));
+                }
+                false
+            }
+            Command::Ping(peer) => {
+                if self.hub.members.contains(&peer) {
+                    self.send(PRIMARY, peer.0 as usize, &Message::Ping);
+                }
+                false
+            }
+        }
+    }
+
+    /// The primary's driver is done.
+    pub fn run_worked(&mut self, id: OperationId, answer: Answer) {
+        let now = self.now;
+        let Some(run) = self.hub.runs.get_mut(&id) else { return };
+        if let Answer::Failed(..) = answer {
+            if run.machine.outcome().is_none() && self.is_undoing(id) {
+                let device = self.hub.runs[&id].device.clone();
+                self.loose.insert((PRIMARY, device));
+            }
+        }
+        let Some(run) = self.hub.runs.get_mut(&id) else { return };
+        run.doing = Doing::Waiting(None);
+        let time = run.time(now);
+        run.machine.local_done(answer, time);
+        self.carry_out(id);
+    }
+
+    /// Whether the primary has changed the device and now undoes that.
+    fn is_undoing(&self, id: OperationId) -> bool {
+        self.hub.runs.get(&id).is_some_and(|run| run.machine.touched())
+    }
+
+    /// Whether the thread sleeps; else it has taken its events.
+    fn wait(&mut self, id: OperationId) -> bool {
+        let now = self.now;
+        let Some(run) = self.hub.runs.get_mut(&id) else { return true };
+        let time = run.time(now);
+        let until = match run.doing {
+            Doing::Waiting(Some(until)) => Some(until),
+            _ => run.machine.deadline().map(|d| now + d.saturating_sub(time)),
+        };
+        if run.inbox.is_empty() && until.is_none_or(|until| until > now) {
+            run.doing = Doing::Waiting(until);
+            if let Some(until) = until {
+                self.at(until, Event::Wake(id));
+            }
+            return true;
+        }
+        run.doing = Doing::Waiting(None);
+        let late = until.map_or(Time::ZERO, |until| now.saturating_sub(until));
+        if late > STOOD_STILL {
+            run.skipped += late;
+        }
+        run.take_events(now);
+        let time = run.time(now);
+        if run.machine.deadline().is_some_and(|d| d <= time) {
+            run.machine.tick(time);
+        }
+        false
+    }
+
+    pub fn run_woken(&mut self, id: OperationId) {
+        let Some(run) = self.hub.runs.get(&id) else { return };
+        let Doing::Waiting(until) = run.doing else { return };
+        if !run.inbox.is_empty() || until.is_some_and(|until| until <= self.now) {
+            self.carry_out(id);
+        }
+    }
+
+    fn finish(&mut self, id: OperationId) -> bool {
+        let now = self.now;
+        let Some(run) = self.hub.runs.get_mut(&id) else { return true };
+        run.take_events(now);
+        let Some(outcome) = run.machine.outcome().cloned() else { return false };
+        run.doing = Doing::Concluding;
+        let (succeeded, touched) = (outcome.failure.is_none(), run.machine.touched());
+        let devargs = run.before.as_ref().unwrap_or(&run.devargs);
+        self.hub.journal.record(&run.device, run.step, succeeded, touched, devargs);
+        self.hub.operations.remove(&id);
+        self.hub.roster.ended(id, &run.device, &outcome);
+        for peer in &outcome.stopped {
+            // It may have gone on meanwhile: then it says so again.
+            self.send(PRIMARY, peer.0 as usize, &Message::Ping);
+        }
+        self.check_promises(id, &outcome);
+        true
+    }
+
+    pub fn conclude(&mut self, id: OperationId) {
+        let Some(run) = self.hub.runs.get_mut(&id) else { return };
+        let Some(outcome) = run.machine.outcome().cloned() else { return };
+        note!(self, "operation {id} ends: {outcome:?}");
+        let code = match &outcome.failure {
+            None => 0,
+            Some(failure) => match failure.cause {
+                Cause::Code(code, _) => code,
+                Cause::Stopped | Cause::TooSlow | Cause::Cancelled => -libc::ENOMSG,
+            },
+        };
+        self.hub.outcomes.push(outcome);
+        self.leave(id, code);
+    }
+
+    /// Gives the turn back and tells the caller.
+    fn leave(&mut self, id: OperationId, code: i32) {
+        let Some(run) = self.hub.runs.remove(&id) else { return };
+        self.check_duration(run.begun, &run.device);
+        let Caller { pid, call } = run.caller;
+        match call {
+            None => self.returned(pid, run.step, run.device.clone(), code, run.from),
+            Some(call) => {
+                let peer = PeerId(pid as u64);
+                self.hub.calls.remove(&(peer, call));
+                if self.hub.members.contains(&peer) {
+                    let answer = match code {
+                        0 => Answer::Changed,
+                        code => Answer::Failed(code, String::new()),
+                    };
+                    let result = secondary::reply(&answer, call, run.step);
+                    self.send(PRIMARY, pid, &Message::Result(result));
+                }
+            }
+        }
+        let Some(turns) = self.hub.turns.get_mut(&run.device) else { return };
+        turns.pop_front();
+        match turns.front().copied() {
+            Some(next) => self.enter(next),
+            None => drop(self.hub.turns.remove(&run.device)),
+        }
+    }
+
+    /// The contract's promises at the end of an operation.
+    fn check_promises(&mut self, id: OperationId, outcome: &Outcome) {
+        let run = &self.hub.runs[&id];
+        let (step, device, now) = (run.step, run.device.clone(), self.now);
+        let peers: Vec<PeerId> = self.hub.members.iter().copied().collect();
+        let pids = peers.iter().map(|p| p.0 as usize).chain([PRIMARY]);
+        let lost = |pid: Pid| {
+            let peer = (pid != PRIMARY).then_some(PeerId(pid as u64));
+            let quiet = peer.is_some_and(|p| outcome.stopped.contains(&p));
+            let slow = peer.is_some_and(|p| outcome.slow.contains(&p));
+            quiet || slow || outcome.out_of_step.iter().any(|failure| failure.peer == peer)
+        };
+        for pid in pids.filter(|pid| self.processes[*pid].alive).collect::<Vec<_>>() {
+            let process = &self.processes[pid];
+            if outcome.failure.is_none() {
+                let attached = step == Step::Attach;
+                let spared = process.private.contains(&device);
+                let right = self.has(pid, &device) == attached || (spared && !attached);
+                assert!(right, "{now:?}: operation {id} succeeded, {pid} is wrong");
+                self.loose.remove(&(pid, device.clone()));
+                self.not_undone.remove(&(pid, device.clone()));
+                if !spared {
+                    self.expected.insert((pid, device.clone()), attached);
+                    self.agreed.insert((pid, device.clone()));
+                }
+            } else if !lost(pid) {
+                let right = process.is_as_before(id, &device);
+                assert!(right, "{now:?}: operation {id} failed, {pid} is not as before");
+            }
+        }
+    }
+
+    /// It waits for drivers and for those who are stopped, not for the dead, nor for ever.
+    fn check_duration(&self, from: Time, device: &Device) {
+        let mut allowed = self.delay * 100;
+        let most = self.limits.operation + self.limits.liveness;
+        for work in self.worked.iter().filter(|w| w.device == *device && w.until >= from) {
+            allowed += if work.pid == PRIMARY { work.takes } else { work.takes.min(most) };
+        }
+        for (since, until, pid) in &self.disturbed {
+            if *until >= from {
+                allowed += self.limits.liveness * 2;
+                let until = (*until).min(self.now);
+                if *pid == PRIMARY {
+                    allowed += until.saturating_sub(*since);
+                }
+            }
+        }
+        let took = self.now - from;
+        assert!(took <= allowed, "{:?}: it took {took:?}, at most {allowed:?}", self.now);
+    }
+}
