@@ -31,6 +31,8 @@ pub enum Kind {
     Deadlock,
     /// Started already.
     Already,
+    /// Another process did not answer, or is not there any more.
+    NoAnswer,
     /// Out of memory.
     NoMemory,
     /// A defect of this library, caught at the C boundary.
@@ -76,6 +78,7 @@ impl Error {
             Kind::Busy => -libc::EBUSY,
             Kind::Deadlock => -libc::EDEADLK,
             Kind::Already => -libc::EALREADY,
+            Kind::NoAnswer => -libc::ENOMSG,
             Kind::NoMemory => -libc::ENOMEM,
             Kind::Panic => -libc::EIO,
             Kind::Code(code) => code,
@@ -119,6 +122,7 @@ mod tests {
             (Kind::Busy, libc::EBUSY),
             (Kind::Deadlock, libc::EDEADLK),
             (Kind::Already, libc::EALREADY),
+            (Kind::NoAnswer, libc::ENOMSG),
             (Kind::NoMemory, libc::ENOMEM),
             (Kind::Panic, libc::EIO),
             (Kind::Code(-7), 7),

@@ -1,4 +1,8 @@
 //! Thin wrappers around the system, one file per facility.
 
 pub mod dl;
+pub mod fork;
 pub mod peers;
+pub mod pidfd;
+pub mod thread;
+pub mod unix;
