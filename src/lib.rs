@@ -22,6 +22,7 @@
 
 #[allow(unsafe_code)]
 pub mod capi;
+pub mod channel;
 pub mod embedded;
 pub mod engine;
 pub mod error;
