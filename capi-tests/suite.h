@@ -6,6 +6,8 @@
 #ifndef SUITE_H
 #define SUITE_H
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
@@ -16,8 +18,6 @@
 #include "harness.h"
 
 #ifdef SUITE_HOSTED
-#include <dirent.h>
-
 #include <rte_version.h>
 #endif
 
@@ -29,10 +29,10 @@ static inline bool suite_hosted(void)
 	return rte_hotplug_mode() == RTE_HOTPLUG_MODE_HOSTED;
 }
 
-#ifdef SUITE_HOSTED
-/* DPDK leaves the runtime directory behind: a flat directory of files and sockets. */
-static char suite_directory[256];
+/* The group of this process, for --file-prefix, and its runtime directory. */
+static char suite_prefix[64], suite_directory[256];
 
+/* DPDK and the embedded runtime leave it behind: a flat directory of files and sockets. */
 static inline void suite_remove_directory(void)
 {
 	DIR *directory = opendir(suite_directory);
@@ -44,18 +44,27 @@ static inline void suite_remove_directory(void)
 		closedir(directory);
 	rmdir(suite_directory);
 }
-#endif
+
+/* A group of its own for this process: nobody else's is joined or disturbed, and it leaves nothing. */
+static inline void suite_name_group(void)
+{
+	const char *runtime = geteuid() == 0 ? "/var/run" : getenv("XDG_RUNTIME_DIR");
+
+	snprintf(suite_prefix, sizeof(suite_prefix), "hotplug_suite_%d", (int)getpid());
+	snprintf(suite_directory, sizeof(suite_directory), "%s/dpdk/%s",
+		 runtime != NULL ? runtime : "/tmp", suite_prefix);
+	atexit(suite_remove_directory);
+}
 
 /* Starts the EAL that is there: DPDK needs its options, the embedded runtime takes them too. */
 static inline void suite_start(void)
 {
-	static char prefix[64];
 	static char *argv[] = {
-		(char *)"suite", (char *)"--no-huge", (char *)"-m",	(char *)"64",
-		(char *)"--no-pci",  (char *)"--file-prefix", prefix, NULL,
+		(char *)"suite", (char *)"--no-huge", (char *)"-m",	    (char *)"64",
+		(char *)"--no-pci",  (char *)"--file-prefix", suite_prefix, NULL,
 	};
 
-	snprintf(prefix, sizeof(prefix), "hotplug_suite_%d", (int)getpid());
+	suite_name_group();
 	if (rte_eal_init(7, argv) < 0) {
 		printf("Bail out! rte_eal_init failed\n");
 		exit(EXIT_FAILURE);
@@ -66,8 +75,6 @@ static inline void suite_start(void)
 		printf("Bail out! not in the hosted mode\n");
 		exit(EXIT_FAILURE);
 	}
-	snprintf(suite_directory, sizeof(suite_directory), "%s", rte_eal_get_runtime_dir());
-	atexit(suite_remove_directory);
 #endif
 }
 

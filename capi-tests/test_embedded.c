@@ -37,6 +37,9 @@ struct dpdk_device {
 	struct dpdk_devargs *devargs;
 };
 
+/* The default prefix is everybody's. */
+#define PREFIX "--file-prefix", suite_prefix
+
 static int init(int argc, const char **argv)
 {
 	return rte_eal_init(argc, (char **)(void *)argv);
@@ -79,17 +82,17 @@ static void bad_options(void)
 		const char *option, *value;
 		int error;
 	} table[] = {
-		{ "--proc-type", "secondary", ENOTSUP },   { "--proc-type", "boss", EINVAL },
+		{ "--proc-type", "secondary", ENOENT },   { "--proc-type", "boss", EINVAL },
 		{ "--vdev", "no_such_driver0", EFAULT },   { "--vdev", NULL, EINVAL },
 		{ "--log-level", "lib.hotplug:x", EINVAL }, { "-a", "no_such_bus:x", EFAULT },
 		{ "--file-prefix", "../x", EINVAL },
 	};
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-		const char *argv[] = { "app", table[i].option, table[i].value, NULL };
+		const char *argv[] = { "app", PREFIX, table[i].option, table[i].value, NULL };
 
 		errno = 0;
-		CHECK_INT(init(table[i].value ? 3 : 2, argv), -1);
+		CHECK_INT(init(table[i].value ? 5 : 4, argv), -1);
 		CHECK_INT(errno, table[i].error);
 	}
 	errno = 0;
@@ -99,10 +102,10 @@ static void bad_options(void)
 
 static void a_failed_probe_at_start_is_left(void)
 {
-	const char *argv[] = { "app", "--vdev", "hotplug_null3,fail=5", NULL };
+	const char *argv[] = { "app", PREFIX, "--vdev", "hotplug_null3,fail=5", NULL };
 	struct rte_device *dev;
 
-	CHECK_INT(init(3, argv), 2);
+	CHECK_INT(init(5, argv), 4);
 	dev = rte_hotplug_device_find("vdev", "hotplug_null3");
 	CHECK(dev != NULL);
 	CHECK_INT(rte_hotplug_device_state(dev), RTE_HOTPLUG_DEVICE_FOUND);
@@ -114,15 +117,15 @@ static void a_failed_probe_at_start_is_left(void)
 
 static void a_failed_start_keeps_what_there_was(void)
 {
-	const char *bad[] = { "app", "--vdev", "no_such_driver0", NULL };
-	const char *good[] = { "app", NULL };
+	const char *bad[] = { "app", PREFIX, "--vdev", "no_such_driver0", NULL };
+	const char *good[] = { "app", PREFIX, NULL };
 
 	CHECK_INT(rte_dev_probe("hotplug_null6"), 0);
-	CHECK_INT(init(3, bad), -1);
+	CHECK_INT(init(5, bad), -1);
 	CHECK_INT(rte_dev_probe("hotplug_null7,fail=1"), -1);
 	CHECK_INT(rte_eal_cleanup(), 0);
 	CHECK(rte_hotplug_device_next(NULL, NULL) == NULL);
-	CHECK_INT(init(1, good), 0);
+	CHECK_INT(init(3, good), 2);
 	CHECK(rte_hotplug_device_next(NULL, NULL) == NULL);
 	CHECK_INT(rte_eal_cleanup(), 0);
 }
@@ -212,22 +215,22 @@ static void found_devices_are_attached_at_start(void)
 		.size = sizeof(driver_options), .name = "slot", .bus = "crate",
 		.probe = accept_device,		.remove = accept_device,
 	};
-	const char *all[] = { "app", NULL };
-	const char *allow[] = { "app", "-a", "crate:slot1,k=v", NULL };
-	const char *block[] = { "app", "--block=slot1", "-b", "0000:00:00.0", NULL };
+	const char *all[] = { "app", PREFIX, NULL };
+	const char *allow[] = { "app", PREFIX, "-a", "crate:slot1,k=v", NULL };
+	const char *block[] = { "app", PREFIX, "--block=slot1", "-b", "0000:00:00.0", NULL };
 	struct rte_hotplug_driver *driver;
 	struct rte_hotplug_bus *bus;
 
 	CHECK_INT(rte_hotplug_bus_register(&bus_options, &bus), 0);
 	CHECK_INT(rte_hotplug_driver_register(&driver_options, &driver), 0);
-	CHECK_INT(init(1, all), 0);
+	CHECK_INT(init(3, all), 2);
 	CHECK(attached("slot0") && attached("slot1") && attached("slot2"));
 	CHECK_INT(rte_eal_cleanup(), 0);
-	CHECK_INT(init(3, allow), 2);
+	CHECK_INT(init(5, allow), 4);
 	CHECK(!attached("slot0") && attached("slot1") && !attached("slot2"));
 	CHECK_STR(rte_hotplug_device_devargs(rte_hotplug_device_find("crate", "slot1")), "k=v");
 	CHECK_INT(rte_eal_cleanup(), 0);
-	CHECK_INT(init(4, block), 3);
+	CHECK_INT(init(6, block), 5);
 	CHECK(attached("slot0") && !attached("slot1") && attached("slot2"));
 	CHECK_INT(rte_dev_probe("crate:slot1"), 0); /* asked for by name */
 	CHECK_INT(rte_eal_cleanup(), 0);
@@ -306,5 +309,6 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
+	suite_name_group();
 	return run_table(cases, sizeof(cases) / sizeof(cases[0]));
 }

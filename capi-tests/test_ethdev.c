@@ -315,20 +315,17 @@ static const struct test_case cases[] = {
 /* suite_start() has no --vdev. */
 int main(void)
 {
-	static char prefix[64];
 	static char *argv[] = {
 		(char *)"suite", (char *)"--no-huge", (char *)"-m", (char *)"64", (char *)"--no-pci",
-		(char *)"--vdev", (char *)AT_START, (char *)"--file-prefix", prefix, NULL,
+		(char *)"--vdev", (char *)AT_START, (char *)"--file-prefix", suite_prefix, NULL,
 	};
 	int result;
 
-	snprintf(prefix, sizeof(prefix), "hotplug_ethdev_%d", (int)getpid());
+	suite_name_group();
 	if (rte_eal_init(9, argv) < 0 || !suite_hosted()) {
 		printf("Bail out! not inside DPDK\n");
 		return EXIT_FAILURE;
 	}
-	snprintf(suite_directory, sizeof(suite_directory), "%s", rte_eal_get_runtime_dir());
-	atexit(suite_remove_directory);
 	result = run_table(cases, sizeof(cases) / sizeof(cases[0]));
 	return rte_eal_cleanup() == 0 ? result : EXIT_FAILURE;
 }

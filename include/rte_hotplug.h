@@ -70,6 +70,33 @@ enum rte_hotplug_device_state_type {
 };
 
 /**
+ * The state of another process of the group.
+ */
+enum rte_hotplug_peer_state {
+	/**
+	 * It takes part in every operation.
+	 */
+	RTE_HOTPLUG_PEER_MEMBER = 1,
+	/**
+	 * It has just come, or come back, and is being brought in line.
+	 */
+	RTE_HOTPLUG_PEER_JOINING = 2,
+	/**
+	 * It gives no sign of life; operations fail with -ENOMSG until it goes on or ends.
+	 */
+	RTE_HOTPLUG_PEER_STOPPED = 3,
+	/**
+	 * Undoing a failed operation failed there too: a device differs from what a caller was told. The
+	 * next success on that device ends it.
+	 */
+	RTE_HOTPLUG_PEER_OUT_OF_STEP = 4,
+	/**
+	 * It has DPDK's own hotplug only, and takes part over DPDK's own messages.
+	 */
+	RTE_HOTPLUG_PEER_STOCK = 5,
+};
+
+/**
  * A bus registered with rte_hotplug_bus_register().
  */
 struct rte_hotplug_bus;
@@ -163,6 +190,106 @@ struct rte_hotplug_driver_options {
 	 * Handed to the functions; stays the caller's, until the driver is unregistered.
 	 */
 	void *user;
+};
+
+/**
+ * Another process of the group.
+ */
+struct rte_hotplug_peer {
+	/**
+	 * Its process id; 0 when it is not visible here.
+	 */
+	uint32_t pid;
+	/**
+	 * Its state, an enum rte_hotplug_peer_state.
+	 */
+	uint32_t state;
+	/**
+	 * 1 for the primary, else 0.
+	 */
+	uint32_t is_primary;
+	/**
+	 * The file name of its DPDK socket, for a stock peer or a hosted member; empty otherwise.
+	 */
+	char socket[64];
+};
+
+/**
+ * How long to wait for other processes, in milliseconds, each from 10 to 3600000.
+ */
+struct rte_hotplug_timeouts {
+	/**
+	 * sizeof(struct rte_hotplug_timeouts)
+	 */
+	size_t size;
+	/**
+	 * Without a sign of life for this long a process counts as stopped. Default 2000, or
+	 * RTE_HOTPLUG_LIVENESS_MS in the environment.
+	 */
+	uint32_t liveness_ms;
+	/**
+	 * A driver in another process may take this long. Default 60000, or RTE_HOTPLUG_OPERATION_MS.
+	 */
+	uint32_t operation_ms;
+	/**
+	 * A process with DPDK's own hotplug has to answer within this time. Default 5000, or
+	 * RTE_HOTPLUG_STOCK_PEER_MS.
+	 */
+	uint32_t stock_peer_ms;
+};
+
+/**
+ * What has happened in this process since it started.
+ */
+struct rte_hotplug_statistics {
+	/**
+	 * sizeof(struct rte_hotplug_statistics)
+	 */
+	size_t size;
+	/**
+	 * Operations that this primary carried out in every process.
+	 */
+	uint64_t succeeded;
+	/**
+	 * Operations of this primary that failed.
+	 */
+	uint64_t failed;
+	/**
+	 * Those of them after which a process was left out of step.
+	 */
+	uint64_t out_of_step;
+	/**
+	 * Calls of secondaries that this primary served.
+	 */
+	uint64_t calls;
+	/**
+	 * Steps that this secondary carried out for its primary.
+	 */
+	uint64_t requests;
+	/**
+	 * Secondaries that were brought in line with this primary.
+	 */
+	uint64_t joins;
+	/**
+	 * Processes that left or died.
+	 */
+	uint64_t departures;
+	/**
+	 * Processes that gave no sign of life in time.
+	 */
+	uint64_t stopped;
+	/**
+	 * Answers to operations that were over.
+	 */
+	uint64_t late_replies;
+	/**
+	 * Malformed, oversized, empty or unexpected frames; each ended its connection.
+	 */
+	uint64_t bad_frames;
+	/**
+	 * Processes refused: another user, another version, another kind of process.
+	 */
+	uint64_t refused;
 };
 
 #ifdef __cplusplus
@@ -458,6 +585,58 @@ int rte_hotplug_device_set_data(struct rte_device *dev, void *data);
  * May be called from any thread.
  */
 void *rte_hotplug_device_data(const struct rte_device *dev);
+
+/**
+ * Tells the other processes of the group: those that a primary has, or the primary of a secondary.
+ *
+ * @param peers
+ *   Filled in; NULL to ask for the number only.
+ * @param n
+ *   The number of elements of peers.
+ * @return
+ *   How many there are, which may be more than n;
+ *   -EINVAL: peers is NULL and n is not 0; -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_peers(struct rte_hotplug_peer *peers, unsigned int n);
+
+/**
+ * Tells how long this process waits for others.
+ *
+ * @param timeouts
+ *   Filled in; its size has to be set.
+ * @return
+ *   0 on success; -EINVAL: timeouts is NULL or its size is wrong; -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_timeouts_get(struct rte_hotplug_timeouts *timeouts);
+
+/**
+ * Sets how long this process waits for others; for operations that begin after it.
+ *
+ * @param timeouts
+ *   The timeouts, with its size; stays the caller's.
+ * @return
+ *   0 on success; -EINVAL: timeouts is NULL, its size is wrong, or one is out of bounds: then none
+ *   is set; -EIO: a defect of this library.
+ *
+ * May be called from any thread, also before rte_eal_init().
+ */
+int rte_hotplug_timeouts_set(const struct rte_hotplug_timeouts *timeouts);
+
+/**
+ * Tells what has happened between this process and others.
+ *
+ * @param statistics
+ *   Filled in; its size has to be set.
+ * @return
+ *   0 on success; -EINVAL: statistics is NULL or its size is wrong; -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_statistics_get(struct rte_hotplug_statistics *statistics);
 
 #ifdef __cplusplus
 }  // extern "C"

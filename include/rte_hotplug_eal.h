@@ -221,10 +221,12 @@ int rte_dev_hotplug_handle_disable(void);
  * Initialises DPDK, or the embedded runtime when there is no DPDK in the process.
  *
  * Embedded, these options mean something: --vdev, -a/--allow, -b/--block, --log-level,
- * --file-prefix, --proc-type=primary|auto; --no-pci, --in-memory, --no-huge and --no-shconf are
- * always so. Other options of EAL are accepted with one warning. Devices that registered buses find
- * are attached, then those of --vdev. A first call of another function does the same without
- * options. After rte_eal_cleanup it may be called again.
+ * --file-prefix and --proc-type, which name a group of processes and the place in it; with
+ * --no-shconf or --in-memory the process is alone. --no-pci and --no-huge are always so. Other
+ * options of EAL are accepted with one warning. A secondary first gets the devices of its primary.
+ * Then devices that registered buses find are attached, then those of --vdev, which a secondary
+ * keeps to itself. A first call of another function does the same without options, and alone. After
+ * rte_eal_cleanup it may be called again.
  *
  * @param argc
  *   The number of elements of argv.
@@ -235,7 +237,9 @@ int rte_dev_hotplug_handle_disable(void);
  *   How many arguments were EAL's; the application's start at argv[result + 1].
  *   -1 on failure, the reason in rte_errno as DPDK's own function leaves it, or embedded in errno:
  *   EALREADY: called twice; EINVAL: a bad option or argv is NULL; EFAULT: devargs that no bus takes;
- *   ENOTSUP: --proc-type=secondary; EIO: a defect of this library.
+ *   EBUSY: the group has a primary already; ENOENT: it has none to be a secondary of; ENOMSG: the
+ *   primary does not answer; ENOTSUP: it refuses; EACCES and others: the runtime directory cannot be
+ *   made; EIO: a defect of this library.
  *
  * To be called once, from the main thread. As the function of the same name in DPDK.
  */

@@ -26,9 +26,11 @@ pub mod channel;
 pub mod embedded;
 pub mod engine;
 pub mod error;
+pub mod group;
 #[allow(unsafe_code)]
 pub mod hosted;
 pub mod logging;
+pub mod membership;
 pub mod operations;
 pub mod ports;
 pub mod process;

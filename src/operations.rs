@@ -7,7 +7,9 @@ use std::ffi::{CStr, CString};
 
 use crate::engine::attach::no_bus;
 use crate::engine::detach::{no_such_bus, no_such_device};
+use crate::engine::order::Turn;
 use crate::error::{Error, Kind, Result};
+use crate::group::Role;
 use crate::hosted::{self, ethdev};
 use crate::ports::{Bus, Devargs, DeviceId, Platform};
 use crate::process::{Mode, Process};
@@ -16,26 +18,11 @@ impl Process {
     /// Attaches the device that `devargs` describes (`rte_dev_probe`).
     pub fn probe(&'static self, devargs: &CStr) -> Result<i32> {
         match self.mode()? {
-            Mode::Embedded(platform) => self.engine.attach(&platform, devargs).map(|_| 0),
             Mode::Forwarding(host) => host.stock_probe(devargs),
-            Mode::Hosted(platform)
-                if !platform.is_ours(devargs) && self.left_to_host(&platform) =>
-            {
-                // Parsed here first: some strings crash the host, or the primary that it asks.
-                let parsed = platform.parse(devargs)?;
-                let bus = parsed.bus().ok_or_else(|| no_bus(devargs))?;
-                let code = platform.hosted.host.stock_probe(devargs)?;
-                if let (0, Some(device)) = (code, bus.find(parsed.name())) {
-                    self.ports.learn(&platform, device);
-                }
-                Ok(code)
-            }
+            Mode::Embedded(platform) => self.attach_everywhere(&platform, devargs).map(|()| 0),
             Mode::Hosted(platform) => {
-                let attached = self.engine.attach(&platform, devargs)?;
-                if attached.new {
-                    self.ports.learn(&platform, attached.device);
-                }
-                Ok(0)
+                self.ensure_group(&platform);
+                self.attach_everywhere(&platform, devargs).map(|()| 0)
             }
         }
     }
@@ -43,26 +30,11 @@ impl Process {
     /// Detaches a device (`rte_dev_remove`).
     pub fn remove(&'static self, device: DeviceId) -> Result<i32> {
         match self.mode()? {
-            Mode::Embedded(platform) => self.engine.detach(&platform, device).map(|()| 0),
             Mode::Forwarding(host) => host.stock_remove_unchecked(device),
+            Mode::Embedded(platform) => self.detach_everywhere(&platform, device).map(|()| 0),
             Mode::Hosted(platform) => {
-                let ours = self.registry.device_at(device).is_some();
-                if !ours && self.left_to_host(&platform) {
-                    let code = platform.stock_remove(device)?;
-                    if code == 0 {
-                        self.ports.forget(device);
-                    }
-                    return Ok(code);
-                }
-                // Held until the ports are forgotten: the address may soon be another device's.
-                let at = platform.locate(device);
-                let _turn = match &at {
-                    Some((bus, name)) => Some(self.engine.order.enter(&bus.bus_name(), name)?),
-                    None => None,
-                };
-                self.engine.detach(&platform, device)?;
-                self.ports.forget(device);
-                Ok(0)
+                self.ensure_group(&platform);
+                self.detach_everywhere(&platform, device).map(|()| 0)
             }
         }
     }
@@ -82,17 +54,12 @@ impl Process {
     pub fn hotplug_remove(&'static self, bus: &CStr, device: &CStr) -> Result<i32> {
         match self.mode()? {
             Mode::Forwarding(host) => host.stock_hotplug_remove(bus, device),
-            Mode::Embedded(platform) => self.engine.detach_named(&platform, bus, device).map(|_| 0),
-            Mode::Hosted(platform)
-                if platform.has_host_bus(bus) && self.left_to_host(&platform) =>
-            {
-                let found = platform.bus(bus).ok_or_else(|| no_such_bus(bus, device))?;
-                self.remove(found.find(device).ok_or_else(|| no_such_device(bus, device))?)
+            Mode::Embedded(platform) => {
+                self.detach_everywhere(&platform, find(&platform, bus, device)?).map(|()| 0)
             }
             Mode::Hosted(platform) => {
-                let _turn = self.engine.order.enter(bus, device)?;
-                self.ports.forget(self.engine.detach_named(&platform, bus, device)?);
-                Ok(0)
+                self.ensure_group(&platform);
+                self.detach_everywhere(&platform, find(&platform, bus, device)?).map(|()| 0)
             }
         }
     }
@@ -105,7 +72,7 @@ impl Process {
         let (bus_name, name) = (bus.bus_name(), parsed.name().to_owned());
         drop(parsed);
         // Keeps the answer true: nobody attaches or detaches the device meanwhile.
-        let _turn = self.engine.order.enter(&bus_name, &name)?;
+        let _turn = self.turn_at(&bus_name, &name)?;
         if bus.find(&name).is_some_and(|device| bus.is_probed(device)) {
             return Err(Error::new(
                 Kind::Exists,
@@ -129,7 +96,7 @@ impl Process {
         let platform = self.port_platform()?;
         let (bus, name) = self.ports.closed_port(&platform, port)?;
         // Asked again once nobody else works on the device.
-        let _turn = self.engine.order.enter(&bus, &name)?;
+        let _turn = self.turn_at(&bus, &name)?;
         if self.ports.closed_port(&platform, port)? != (bus.clone(), name.clone()) {
             return Err(Error::new(
                 Kind::NoDevice,
@@ -138,6 +105,15 @@ impl Process {
         }
         code_to_result(self.hotplug_remove(&bus, &name)?)?;
         Ok(name)
+    }
+
+    /// The turn of a device, for several steps. A secondary's order is its primary's: with the turn here
+    /// it would keep out what it asks for.
+    fn turn_at(&self, bus: &CStr, name: &CStr) -> Result<Option<Turn<'_>>> {
+        match self.group.role() {
+            Role::Alone | Role::Primary(_) => self.engine.order.enter(bus, name).map(Some),
+            Role::Secondary(_) | Role::StockSecondary(_) => Ok(None),
+        }
     }
 
     fn port_platform(&'static self) -> Result<hosted::Platform> {
@@ -150,6 +126,12 @@ impl Process {
         ethdev::check_loaded()?;
         Ok(platform)
     }
+}
+
+/// The device of this name, or why there is none.
+fn find<P: Platform>(platform: &P, bus: &CStr, device: &CStr) -> Result<DeviceId> {
+    let found = platform.bus(bus).ok_or_else(|| no_such_bus(bus, device))?;
+    found.find(device).ok_or_else(|| no_such_device(bus, device))
 }
 
 /// A code that the host's own function returned, which it has logged already.

@@ -68,6 +68,8 @@ pub trait Bus: Clone {
     fn find(&self, device: &CStr) -> Option<DeviceId>;
     /// Whether a driver holds the device.
     fn is_probed(&self, device: DeviceId) -> bool;
+    /// The arguments for the device's driver, empty when there are none.
+    fn arguments(&self, device: DeviceId) -> CString;
     /// Lets the matching driver probe the device.
     fn plug(&self, device: DeviceId) -> Result<Plugged>;
     /// Lets the driver release the device, and removes its devargs.

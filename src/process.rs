@@ -1,5 +1,6 @@
 //! The process that this library lives in: which mode it is in, and everything it has.
 
+use std::ffi::CString;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use once_cell::sync::{Lazy, OnceCell};
@@ -8,10 +9,13 @@ use parking_lot::Mutex;
 use crate::embedded::{self, options::Options};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::group::{Group, Role};
 use crate::hosted::ethdev::Ports;
 use crate::hosted::host::Host;
-use crate::hosted::{self, Hosted};
+use crate::hosted::{self, Hosted, vdev};
 use crate::logging;
+use crate::membership::Membership;
+use crate::proto::wire::Device;
 use crate::registry::Registry;
 use crate::sys::dl;
 
@@ -24,6 +28,10 @@ pub struct Process {
     pub registry: Registry,
     /// The Ethernet ports that devices had.
     pub ports: Ports,
+    /// The processes that share their devices with this one.
+    pub group: Group,
+    /// How it came into the group.
+    pub(crate) membership: Membership,
     /// The EAL in this process, once it was found.
     host: OnceCell<Host>,
     /// The host as we can work with it; `None` when all is forwarded to it.
@@ -33,8 +41,6 @@ pub struct Process {
     embedded: Mutex<Embedded>,
     /// The host's buses turned out not to be laid out as its version has them.
     mistrusted: AtomicBool,
-    /// The host's `rte_eal_cleanup` runs: its channel closes, calls are local only.
-    cleaning_up: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -135,30 +141,36 @@ impl Process {
         }
     }
 
-    /// Whether an operation has to be left to the host, as other processes take part.
-    pub fn left_to_host(&self, platform: &hosted::Platform) -> bool {
-        !self.cleaning_up.load(Ordering::Acquire) && platform.hosted.has_peers()
-    }
-
     /// The host's `rte_eal_init` has returned successfully.
     pub fn host_started(&'static self) {
-        self.cleaning_up.store(false, Ordering::Release);
         let Some(Mode::Hosted(platform)) = self.host_mode() else { return };
-        platform.hosted.forget_ipc();
         match platform.hosted.check() {
-            Ok(()) => self.ports.learn_all(&platform),
+            Ok(()) => {
+                vdev::stop_listening();
+                self.join_group(&platform);
+                self.ports.learn_all(&platform);
+            }
             Err(error) => {
                 self.mistrusted.store(true, Ordering::Release);
+                self.give_back(&platform);
                 report(&Err(error));
             }
         }
     }
 
-    /// The host's `rte_eal_cleanup` is about to run.
+    /// The host's `rte_eal_init` is about to run: whether it does not run already.
+    pub fn host_starts(&'static self) -> bool {
+        // Recognised first, so that its log level options reach our log type.
+        self.host_mode();
+        vdev::listen();
+        self.forget_group();
+        self.is_group_unknown()
+    }
+
+    /// The host's `rte_eal_cleanup` is about to run: its channel closes, calls are local only.
     pub fn host_stops(&'static self) {
-        self.cleaning_up.store(true, Ordering::Release);
-        if let Some(Mode::Hosted(platform)) = self.host_mode() {
-            platform.hosted.forget_ipc();
+        if let Some(Mode::Hosted(_)) = self.host_mode() {
+            self.leave_group();
         }
     }
 
@@ -181,11 +193,34 @@ impl Process {
             log::warn!("rte_eal_init: without meaning when there is no DPDK, ignored: {ignored}");
         }
         // Drivers run here: no lock is held.
-        if let Err(error) = platform.start(&self.engine, &options) {
+        if let Err(error) = self.start_embedded(platform, &options) {
+            self.leave_embedded_group();
             *self.embedded.lock() = before;
             return Err(error);
         }
         Ok(options.consumed)
+    }
+
+    fn start_embedded(
+        &'static self,
+        platform: embedded::Platform,
+        options: &Options,
+    ) -> Result<()> {
+        platform.check(options)?;
+        self.choose_embedded_group(options)?;
+        // A secondary has what its buses find before it joins: whatever changes from then on, and what
+        // has been removed before, the primary tells.
+        let found = platform.start(&self.engine, options);
+        if let Err(error) = self.join_embedded_group() {
+            platform.detach(&self.engine, found);
+            return Err(error);
+        }
+        // What its primary has comes before what is its own.
+        let made = platform.attach_vdevs(&self.engine, options);
+        if let Role::Secondary(_) = self.group.role() {
+            made.into_iter().for_each(|device| self.group.keep_private(device));
+        }
+        self.open_embedded_group()
     }
 
     /// Detaches what is attached and ends the embedded runtime; `false` while another call does so.
@@ -194,11 +229,20 @@ impl Process {
         if matches!(*embedded, Embedded::Implicit | Embedded::Initialised) {
             *embedded = Embedded::Stopping;
             drop(embedded);
+            self.leave_embedded_group();
             self.embedded_platform().stop(&self.engine);
             *self.embedded.lock() = Embedded::Stopped;
             return true;
         }
         *embedded == Embedded::Stopped
+    }
+
+    /// The attached vdevs of the embedded runtime; DPDK's buses tell secondaries of theirs themselves.
+    pub(crate) fn embedded_devices(&'static self) -> Vec<(Device, CString)> {
+        match self.host.get() {
+            None => self.embedded_platform().vdevs(),
+            Some(_) => vec![],
+        }
     }
 
     fn embedded_platform(&'static self) -> embedded::Platform {

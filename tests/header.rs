@@ -106,7 +106,9 @@ fn generate(guard: &str, types: &str, excluded: impl Fn(&str) -> bool) -> String
     let all = public_names();
     config.export.exclude = all.into_iter().filter(|name| excluded(name)).collect();
     config.export.include =
-        vec!["rte_hotplug_mode_type".into(), "rte_hotplug_device_state_type".into()];
+        ["rte_hotplug_mode_type", "rte_hotplug_device_state_type", "rte_hotplug_peer_state"]
+            .map(str::to_owned)
+            .into();
     let mut out = vec![];
     cbindgen::Builder::new()
         .with_src(root().join("src/capi/dev.rs"))
@@ -116,6 +118,7 @@ fn generate(guard: &str, types: &str, excluded: impl Fn(&str) -> bool) -> String
         .with_src(root().join("src/capi/bus.rs"))
         .with_src(root().join("src/capi/driver.rs"))
         .with_src(root().join("src/capi/device.rs"))
+        .with_src(root().join("src/capi/group.rs"))
         .with_config(config)
         .generate()
         .expect("cbindgen reads the source")
@@ -142,6 +145,10 @@ fn public_names() -> Vec<String> {
         "rte_hotplug_driver_options",
         "rte_hotplug_mode_type",
         "rte_hotplug_device_state_type",
+        "rte_hotplug_peer_state",
+        "rte_hotplug_peer",
+        "rte_hotplug_timeouts",
+        "rte_hotplug_statistics",
     ];
     functions.chain(types.map(str::to_owned)).collect()
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use super::{is_null, returning_code, returning_minus_one};
+use super::{is_null, optional, returning_code, returning_minus_one};
 use crate::error::{Error, Kind, Result};
 use crate::process::process;
 
@@ -13,10 +13,12 @@ pub type rte_mp_t = Option<unsafe extern "C" fn(msg: *const c_void, peer: *const
 /// Initialises DPDK, or the embedded runtime when there is no DPDK in the process.
 ///
 /// Embedded, these options mean something: --vdev, -a/--allow, -b/--block, --log-level,
-/// --file-prefix, --proc-type=primary|auto; --no-pci, --in-memory, --no-huge and --no-shconf are
-/// always so. Other options of EAL are accepted with one warning. Devices that registered buses find
-/// are attached, then those of --vdev. A first call of another function does the same without
-/// options. After rte_eal_cleanup it may be called again.
+/// --file-prefix and --proc-type, which name a group of processes and the place in it; with
+/// --no-shconf or --in-memory the process is alone. --no-pci and --no-huge are always so. Other
+/// options of EAL are accepted with one warning. A secondary first gets the devices of its primary.
+/// Then devices that registered buses find are attached, then those of --vdev, which a secondary
+/// keeps to itself. A first call of another function does the same without options, and alone. After
+/// rte_eal_cleanup it may be called again.
 ///
 /// @param argc
 ///   The number of elements of argv.
@@ -27,7 +29,9 @@ pub type rte_mp_t = Option<unsafe extern "C" fn(msg: *const c_void, peer: *const
 ///   How many arguments were EAL's; the application's start at argv[result + 1].
 ///   -1 on failure, the reason in rte_errno as DPDK's own function leaves it, or embedded in errno:
 ///   EALREADY: called twice; EINVAL: a bad option or argv is NULL; EFAULT: devargs that no bus takes;
-///   ENOTSUP: --proc-type=secondary; EIO: a defect of this library.
+///   EBUSY: the group has a primary already; ENOENT: it has none to be a secondary of; ENOMSG: the
+///   primary does not answer; ENOTSUP: it refuses; EACCES and others: the runtime directory cannot be
+///   made; EIO: a defect of this library.
 ///
 /// To be called once, from the main thread. As the function of the same name in DPDK.
 ///
@@ -40,13 +44,14 @@ pub unsafe extern "C" fn rte_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_
             // SAFETY: the caller's promise.
             return unsafe { init_embedded(argc, argv) };
         };
-        // Recognise the host first, so that its log level options reach our log type.
-        process().host_mode();
+        let first = process().host_starts();
         let init = host.next_init().ok_or_else(no_such_function)?;
         // SAFETY: the caller's promise is the same.
         let result = unsafe { init(argc, argv) };
         if result >= 0 {
             process().host_started();
+        } else if first {
+            process().abandon_group();
         }
         Ok(result)
     })
@@ -120,8 +125,10 @@ pub unsafe extern "C" fn rte_mp_action_register(name: *const c_char, action: rte
             ));
         };
         let register = host.next_mp_action_register().ok_or_else(no_such_function)?;
-        // SAFETY: the caller's promise is the same.
-        Ok(unsafe { register(name, action) })
+        // SAFETY: the caller's promise.
+        let known = unsafe { optional(name) };
+        // SAFETY: the caller's promise is the same; our own handler lives for ever.
+        process().host_registers(host, known, action, |action| unsafe { register(name, action) })
     })
 }
 

@@ -18,6 +18,7 @@ mod driver;
 mod eal;
 mod ethdev;
 mod event;
+mod group;
 mod load;
 
 use std::ffi::{CStr, c_char, c_int};
@@ -30,6 +31,7 @@ pub use driver::*;
 pub use eal::*;
 pub use ethdev::*;
 pub use event::*;
+pub use group::*;
 
 use crate::error::{Error, Kind, Result};
 

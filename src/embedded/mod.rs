@@ -4,16 +4,18 @@
 
 pub mod null;
 pub mod options;
+pub mod runtime;
 pub mod vdev;
 
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
 use crate::engine::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::ports::{self, DeviceId};
+use crate::proto::wire::Device as WireDevice;
 use crate::registry::{Bus, Device, Registry, devargs::Devargs};
-use options::{Options, ProcType};
+use options::Options;
 
 /// The embedded platform.
 #[derive(Clone, Copy)]
@@ -55,28 +57,59 @@ impl Platform {
         Ok(())
     }
 
-    /// Attaches what the command line names and what the buses find, as `rte_eal_init` does.
-    ///
-    /// Devargs that cannot be parsed are an error; a device whose probe fails is logged and left.
-    pub fn start(&self, engine: &Engine, options: &Options) -> Result<()> {
-        if options.proc_type == ProcType::Secondary {
-            return Err(Error::new(
-                Kind::NotSupported,
-                "--proc-type=secondary: the embedded runtime has primaries only",
-            ));
-        }
+    /// Refuses devargs on the command line that cannot be parsed.
+    pub fn check(&self, options: &Options) -> Result<()> {
         for text in options.vdevs.iter().chain(&options.allowed).chain(&options.blocked) {
             self.check_devargs(text)?;
         }
-        for bus in self.registry.buses() {
-            self.attach_found(engine, &bus, options);
-        }
-        for text in &options.vdevs {
-            if let Err(error) = engine.attach(self, text) {
-                log::error!("{error}");
+        Ok(())
+    }
+
+    /// Attaches what the buses find, as `rte_eal_init` does, and returns that; a device whose probe
+    /// fails is logged and left.
+    pub fn start(&self, engine: &Engine, options: &Options) -> Vec<DeviceId> {
+        let buses = self.registry.buses();
+        buses.iter().flat_map(|bus| self.attach_found(engine, bus, options)).collect()
+    }
+
+    /// Detaches what [`Self::start`] has attached, the last first.
+    pub fn detach(&self, engine: &Engine, found: Vec<DeviceId>) {
+        for device in found.into_iter().rev() {
+            if let Err(error) = engine.detach(self, device) {
+                log::error!("rte_eal_init: {error}");
             }
         }
-        Ok(())
+    }
+
+    /// Attaches the devices of `--vdev`, and returns those that were not attached before.
+    pub fn attach_vdevs(&self, engine: &Engine, options: &Options) -> Vec<WireDevice> {
+        let mut made = vec![];
+        for text in &options.vdevs {
+            match engine.attach(self, text) {
+                Ok(attached) if attached.new => {
+                    made.extend(
+                        ports::Platform::locate(self, attached.device)
+                            .map(|(bus, name)| WireDevice { bus: bus.name().to_owned(), name }),
+                    );
+                }
+                Ok(_) => {}
+                Err(error) => log::error!("{error}"),
+            }
+        }
+        made
+    }
+
+    /// The attached devices of the vdev bus with their devargs: a secondary that starts gets them.
+    pub fn vdevs(&self) -> Vec<(WireDevice, CString)> {
+        let attached = self.registry.devices_of(Some(vdev::NAME)).into_iter();
+        let attached = attached.filter(|device| device.driver().is_some());
+        let with_devargs = attached.filter_map(|device| {
+            let (bus, name) = (vdev::NAME.to_owned(), device.name().to_owned());
+            let parts = [bus.to_bytes(), b":", name.to_bytes(), b","];
+            let text = [&parts.concat(), device.arguments().to_bytes()].concat();
+            Some((WireDevice { bus, name }, CString::new(text).ok()?))
+        });
+        with_devargs.collect()
     }
 
     /// Detaches every device, the last found first, as `rte_eal_cleanup` does.
@@ -107,7 +140,8 @@ impl Platform {
         Devargs::parse(self.registry, text).map(drop)
     }
 
-    fn attach_found(&self, engine: &Engine, bus: &Arc<Bus>, options: &Options) {
+    fn attach_found(&self, engine: &Engine, bus: &Arc<Bus>, options: &Options) -> Vec<DeviceId> {
+        let mut made = vec![];
         if let Err(error) = bus.scan_for(None) {
             log::error!("bus {}: scan failed: {error}", bus.name().to_string_lossy());
         }
@@ -117,9 +151,11 @@ impl Platform {
                 // A found device without a driver is normal at start.
                 Err(error) if error.kind() == Kind::NotSupported => log::debug!("{error}"),
                 Err(error) => log::error!("{error}"),
+                Ok(attached) if attached.new => made.push(attached.device),
                 Ok(_) => {}
             }
         }
+        made
     }
 }
 
@@ -137,8 +173,22 @@ fn start_devargs(options: &Options, device: &Device) -> Option<CString> {
     CString::new(text).ok()
 }
 
+/// Whether the command line keeps out a device that the group has.
+pub fn is_unwanted(options: &Options, bus: &CStr, name: &CStr) -> bool {
+    let named_in = |list: &[CString]| list.iter().any(|text| names(text, bus, name));
+    if named_in(&options.blocked) {
+        return true;
+    }
+    // A vdev is made by its devargs: what `-a` allows on other buses says nothing about it.
+    bus != vdev::NAME && !options.allowed.is_empty() && !named_in(&options.allowed)
+}
+
 fn names_device(text: &CStr, device: &Device) -> bool {
+    names(text, device.bus().name(), device.name())
+}
+
+fn names(text: &CStr, bus: &CStr, name: &CStr) -> bool {
     let text = text.to_bytes().split(|b| *b == b',').next().unwrap_or_default();
-    let prefix = [device.bus().name().to_bytes(), b":"].concat();
-    text.strip_prefix(prefix.as_slice()).unwrap_or(text) == device.name().to_bytes()
+    let prefix = [bus.to_bytes(), b":"].concat();
+    text.strip_prefix(prefix.as_slice()).unwrap_or(text) == name.to_bytes()
 }

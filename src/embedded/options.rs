@@ -7,12 +7,12 @@ use crate::error::{Error, Kind, Result};
 /// `--proc-type`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProcType {
-    /// The only kind of process that the embedded runtime has.
+    /// The first process of its group; all others need it.
     #[default]
     Primary,
-    /// Needs the multi-process channel.
+    /// Shares the devices of a primary.
     Secondary,
-    /// Primary, as there is nothing to be secondary to.
+    /// Secondary if there is a primary, else primary.
     Auto,
 }
 

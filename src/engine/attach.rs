@@ -39,7 +39,9 @@ impl Engine {
         let plugged = turn.during(Phase::Plug, || bus.plug(device))?;
         let new = matches!(plugged, Plugged::Probed);
         let state = if new { "attached" } else { "attached already" };
-        log::debug!("{}: {state}", label(&bus_name, &name));
+        if log::log_enabled!(log::Level::Debug) {
+            log::debug!("{}: {state}", label(&bus_name, &name));
+        }
         Ok(Attached { device, new })
     }
 }
@@ -69,7 +71,7 @@ pub fn no_bus(text: &CStr) -> Error {
 }
 
 /// The error for a call from inside the driver's remove of the same device.
-pub(super) fn being_removed(bus: &CStr, name: &CStr) -> Error {
+pub fn being_removed(bus: &CStr, name: &CStr) -> Error {
     Error::new(Kind::Busy, format!("{}: its driver is removing it now", label(bus, name)))
 }
 

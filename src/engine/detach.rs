@@ -42,10 +42,7 @@ fn remove<B: Bus>(bus: &B, name: &CStr, device: DeviceId, mut turn: Turn<'_>) ->
         return Err(being_removed(&bus_name, name));
     }
     if !bus.is_probed(device) || turn.phase() == Some(Phase::Plug) {
-        return Err(Error::new(
-            Kind::NotFound,
-            format!("{}: not attached: no driver holds it", label(&bus_name, name)),
-        ));
+        return Err(not_attached(&bus_name, name));
     }
     if !bus.can_unplug() {
         return Err(unsupported(&bus_name, name, "unplug"));
@@ -53,8 +50,15 @@ fn remove<B: Bus>(bus: &B, name: &CStr, device: DeviceId, mut turn: Turn<'_>) ->
     // 2. unplug, 3. remove the devargs
     let phase = if bus.locks_remove() { Phase::LockedUnplug } else { Phase::Unplug };
     turn.during(phase, || bus.unplug(device))?;
-    log::debug!("{}: detached", label(&bus_name, name));
+    if log::log_enabled!(log::Level::Debug) {
+        log::debug!("{}: detached", label(&bus_name, name));
+    }
     Ok(())
+}
+
+/// The error for a device that no driver holds.
+pub fn not_attached(bus: &CStr, name: &CStr) -> Error {
+    Error::new(Kind::NotFound, format!("{}: not attached: no driver holds it", label(bus, name)))
 }
 
 /// The error for a bus that does not exist.
@@ -67,7 +71,8 @@ pub fn no_such_device(bus: &CStr, name: &CStr) -> Error {
     Error::new(Kind::Invalid, format!("{}: the bus has no such device", label(bus, name)))
 }
 
-fn unlisted() -> Error {
+/// The error for an address that is no device.
+pub fn unlisted() -> Error {
     Error::new(Kind::NoDevice, "detach: no bus lists this device: it is detached already")
 }
 
@@ -103,6 +108,9 @@ mod tests {
         }
         fn is_probed(&self, _: DeviceId) -> bool {
             true
+        }
+        fn arguments(&self, _: DeviceId) -> CString {
+            c"".into()
         }
         fn plug(&self, _: DeviceId) -> Result<Plugged> {
             Ok(Plugged::Probed)

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
 
-use super::devargs::{Unlisted, Walk};
+use super::devargs::{self, Unlisted, Walk};
 use super::host::text;
 use super::layout::{BUS_ALLOW_MULTI_PROBE, DEVARGS_ARGS, Generation, NAME};
-use super::{DeviceView, Hosted};
+use super::{DeviceView, Hosted, vdev};
 use crate::error::{Error, Kind, Result, describe_code};
 use crate::ports::{self, DeviceId, DeviceState, Plugged, label};
 use crate::sys::dl;
@@ -153,6 +153,23 @@ impl HostBus {
         list
     }
 
+    /// The names of all devices of the bus, empty ones left out.
+    pub fn names(&self) -> Vec<CString> {
+        unsafe extern "C" fn collect(device: *const c_void, list: *const c_void) -> c_int {
+            // SAFETY: `list` is the vector below, used by this thread only during the call; the bus
+            // lists the device.
+            unsafe {
+                let list = &mut *list.cast_mut().cast::<Vec<CString>>();
+                list.extend(text(read(device, NAME)).map(CStr::to_owned));
+            }
+            1
+        }
+        let mut list: Vec<CString> = vec![];
+        self.find_device(collect, (&raw mut list).cast());
+        list.retain(|name| !name.is_empty());
+        list
+    }
+
     /// The driver of a listed device; NULL when none holds it.
     ///
     /// # Safety
@@ -181,7 +198,36 @@ impl HostBus {
         lock
     }
 
-    fn is_vdev(&self) -> bool {
+    /// Whether devices are announced to this bus instead of looked for: the vdev bus of a secondary.
+    pub fn takes_announcements(&self) -> bool {
+        self.is_vdev() && vdev::is_captured() && !self.hosted.eal.is_primary()
+    }
+
+    /// The devargs of a device that the bus lists; only to be compared.
+    pub fn devargs_of(&self, device: DeviceId) -> *const c_void {
+        let at = self.hosted.layout.device_devargs;
+        // SAFETY: the bus lists the device.
+        let own = self.if_listed(device, |d| unsafe { read::<*const c_void>(d, at) });
+        own.unwrap_or(std::ptr::null())
+    }
+
+    fn announce(&self, device: &CStr) {
+        vdev::announce(device, |insert| {
+            struct Insert<'a>(&'a mut dyn FnMut());
+            unsafe extern "C" fn at_first(_device: *const c_void, data: *const c_void) -> c_int {
+                // SAFETY: `data` is the record below, used by this thread only during the call.
+                let insert = unsafe { &mut *data.cast_mut().cast::<Insert<'_>>() };
+                (insert.0)();
+                0
+            }
+            let mut insert = Insert(insert);
+            // The bus compares under its lock, which this thread may take again.
+            self.find_device(at_first, (&raw mut insert).cast());
+        });
+    }
+
+    /// Whether it is the bus of virtual devices.
+    pub fn is_vdev(&self) -> bool {
         ports::Bus::bus_name(self).as_bytes() == b"vdev"
     }
 
@@ -195,6 +241,17 @@ impl HostBus {
         // SAFETY: the device is listed on this bus.
         let devargs = unsafe { read(device.as_ptr(), self.hosted.layout.device_devargs) };
         Unlisted::take(self.hosted, NonNull::new(devargs)?)
+    }
+
+    /// The device's own devargs, if it was announced: they are on no list, and the bus forgets to free
+    /// them.
+    fn announced_devargs(&self, device: DeviceId) -> Option<NonNull<c_void>> {
+        let keeps_device = self.hosted.layout.generation == Generation::ProbeDevice;
+        if keeps_device || !self.takes_announcements() {
+            return None;
+        }
+        let own = self.devargs_of(device);
+        if devargs::is_listed(self.hosted, own) { None } else { NonNull::new(own.cast_mut()) }
     }
 
     /// Frees the devargs of a device that is gone, or lists them again: some buses keep the device.
@@ -315,6 +372,10 @@ impl ports::Bus for HostBus {
     }
 
     fn scan(&self, device: &CStr) -> Result<()> {
+        if self.takes_announcements() {
+            self.announce(device);
+            return Ok(());
+        }
         let scan = self.function::<Scan>(self.hosted.layout.bus_scan);
         let _alone = self.scan_lock();
         let _walk = Walk::start();
@@ -347,6 +408,21 @@ impl ports::Bus for HostBus {
         !driver.is_null() && !PROBING.lock().contains(&device)
     }
 
+    fn arguments(&self, device: DeviceId) -> CString {
+        let at = self.hosted.layout.device_devargs;
+        let copy = |d: *const c_void| {
+            // SAFETY: the bus lists the device, which owns its devargs and their strings.
+            unsafe {
+                let devargs: *const c_void = read(d, at);
+                if devargs.is_null() {
+                    return None;
+                }
+                text(read(devargs, DEVARGS_ARGS)).map(CStr::to_owned)
+            }
+        };
+        self.if_listed(device, copy).flatten().unwrap_or_default()
+    }
+
     fn plug(&self, device: DeviceId) -> Result<Plugged> {
         self.hosted.check_device(self, device)?;
         let name = self.name_of(device).unwrap_or_default();
@@ -368,13 +444,26 @@ impl ports::Bus for HostBus {
         let unplug =
             self.function::<OnDevice>(self.hosted.layout.bus_unplug).ok_or_else(no_plug)?;
         let name = self.name_of(device).unwrap_or_default();
-        let devargs = self.unlist(device);
+        let unlisted = self.announced_devargs(device);
+        let devargs = match unlisted {
+            None => self.unlist(device),
+            // Its driver, and drivers of others, look for it on the list: an entry by its name is there.
+            Some(_) => Unlisted::take_named(self.hosted, self, &name),
+        };
         let code = {
             let _walk = Walk::start();
             // SAFETY: `rte_bus.unplug` of the bus that lists the device.
             unsafe { unplug(device.as_ptr()) }
         };
-        self.settle(device, devargs, code != 0);
+        match (unlisted, devargs) {
+            (None, devargs) => self.settle(device, devargs, code != 0),
+            (Some(_), Some(devargs)) if code != 0 => devargs.put_back(),
+            (Some(unlisted), _) if code == 0 => {
+                // SAFETY: the bus made it for the device, which is gone; it was on no list.
+                unsafe { devargs::free(self.hosted, unlisted) };
+            }
+            (Some(_), _) => {}
+        }
         if code != 0 {
             let returned = if code < 0 { code } else { -libc::ENOENT };
             return Err(Error::new(

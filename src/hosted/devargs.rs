@@ -8,10 +8,15 @@ use parking_lot::Mutex;
 use super::Hosted;
 use super::bus::HostBus;
 use super::host::text;
-use super::layout::{DEVARGS_ARGS, DEVARGS_BUS, DEVARGS_NAME, DEVARGS_ROOM};
+use super::layout::{DEVARGS_ARGS, DEVARGS_BUS, DEVARGS_NAME, DEVARGS_POLICY, DEVARGS_ROOM};
 use crate::error::{Error, Kind, Result, describe_code};
 use crate::ports;
 use crate::proto::devargs::breaks_host_parser;
+
+/// `RTE_DEV_ALLOWED`
+const ALLOWED: i32 = 0;
+/// `RTE_DEV_BLOCKED`
+const BLOCKED: i32 = 1;
 
 /// A `struct rte_devargs` from libc's allocator, as the EAL expects. Ours until it is listed.
 pub struct HostDevargs {
@@ -135,15 +140,29 @@ struct Head {
 impl Unlisted {
     /// Takes `entry` off the host's list, if it is there.
     pub fn take(hosted: &'static Hosted, entry: NonNull<c_void>) -> Option<Self> {
+        Self::take_first(hosted, |listed| listed == entry.as_ptr())
+    }
+
+    /// Takes the entry for a device of this name off the host's list, if there is one.
+    pub fn take_named(hosted: &'static Hosted, bus: &HostBus, name: &CStr) -> Option<Self> {
+        Self::take_first(hosted, |listed| {
+            // SAFETY: a listed entry, which nobody takes off while the lock is held: its bus and its
+            // name, an array inside the entry.
+            unsafe {
+                listed.byte_add(DEVARGS_BUS).cast::<*mut c_void>().read() == bus.address().as_ptr()
+                    && text(listed.byte_add(DEVARGS_NAME).cast()) == Some(name)
+            }
+        })
+    }
+
+    fn take_first(hosted: &'static Hosted, wanted: impl Fn(*mut c_void) -> bool) -> Option<Self> {
         let _alone = LIST.lock();
         let first = next(hosted, std::ptr::null());
         let mut listed = first;
-        while !listed.is_null() && listed != entry.as_ptr() {
+        while !listed.is_null() && !wanted(listed) {
             listed = next(hosted, listed);
         }
-        if listed.is_null() {
-            return None;
-        }
+        let entry = NonNull::new(listed)?;
         // SAFETY: `first` and `entry` are on the list, so their links are valid, and the first
         // one's `previous` is the head. A walk in another thread sees either link; both lead on.
         unsafe {
@@ -228,6 +247,43 @@ impl Graves {
     }
 }
 
+/// Whether listed devargs keep the device off its bus: blocked itself, or others allowed.
+pub fn keeps_out(hosted: &'static Hosted, bus: &HostBus, name: &CStr) -> bool {
+    let _alone = LIST.lock();
+    let mut others_allowed = false;
+    let mut listed = next(hosted, std::ptr::null());
+    while !listed.is_null() {
+        // SAFETY: a listed entry, which nobody takes off while the lock is held: its policy, its bus
+        // and its name, an array inside the entry.
+        let (policy, of, entry) = unsafe {
+            (
+                listed.byte_add(DEVARGS_POLICY).cast::<i32>().read(),
+                listed.byte_add(DEVARGS_BUS).cast::<*mut c_void>().read(),
+                text(listed.byte_add(DEVARGS_NAME).cast()).unwrap_or_default(),
+            )
+        };
+        if of == bus.address().as_ptr() {
+            if entry == name {
+                return policy == BLOCKED;
+            }
+            // A vdev is made by its own devargs: they say nothing about others.
+            others_allowed |= policy == ALLOWED && !bus.is_vdev();
+        }
+        listed = next(hosted, listed);
+    }
+    others_allowed
+}
+
+/// Whether the host lists this entry.
+pub fn is_listed(hosted: &Hosted, entry: *const c_void) -> bool {
+    let _alone = LIST.lock();
+    let mut listed = next(hosted, std::ptr::null());
+    while !listed.is_null() && listed.cast_const() != entry {
+        listed = next(hosted, listed);
+    }
+    !listed.is_null()
+}
+
 fn next(hosted: &Hosted, after: *const c_void) -> *mut c_void {
     // SAFETY: all buses; `after` is NULL or listed.
     unsafe { (hosted.eal.devargs_next)(std::ptr::null(), after) }
@@ -237,7 +293,7 @@ fn next(hosted: &Hosted, after: *const c_void) -> *mut c_void {
 ///
 /// # Safety
 /// The entry was made by the host's parser, is on no list, and nobody reads it.
-unsafe fn free(hosted: &Hosted, entry: NonNull<c_void>) {
+pub unsafe fn free(hosted: &Hosted, entry: NonNull<c_void>) {
     // SAFETY: 20.11 has no reset; its parser allocates `args` alone.
     unsafe {
         match hosted.eal.devargs_reset {

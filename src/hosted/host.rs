@@ -63,6 +63,8 @@ functions! {
         since_20_11: "rte_vect_get_max_simd_bitwidth" as unsafe extern "C" fn() -> u16,
     }
     optional {
+        ctrl_thread_create: "rte_ctrl_thread_create" as CtrlThreadCreate,
+        thread_create_control: "rte_thread_create_control" as ThreadCreateControl,
         devargs_reset: "rte_devargs_reset" as unsafe extern "C" fn(*mut c_void),
         bus_find_driver: "rte_bus_find_driver" as
             unsafe extern "C" fn(*const c_void, *const c_void, *const c_void) -> *mut c_void,
@@ -75,6 +77,22 @@ functions! {
         dev_numa_node: "rte_dev_numa_node" as unsafe extern "C" fn(*const c_void) -> c_int,
     }
 }
+
+/// `rte_ctrl_thread_create`, up to 23.07.
+pub type CtrlThreadCreate = unsafe extern "C" fn(
+    *mut libc::pthread_t,
+    *const c_char,
+    *const c_void,
+    extern "C" fn(*mut c_void) -> *mut c_void,
+    *mut c_void,
+) -> c_int;
+/// `rte_thread_create_control`, from 23.11: in 23.03 and 23.07 it has one argument more; `rte_thread_t` holds a `pthread_t`.
+pub type ThreadCreateControl = unsafe extern "C" fn(
+    *mut libc::pthread_t,
+    *const c_char,
+    extern "C" fn(*mut c_void) -> u32,
+    *mut c_void,
+) -> c_int;
 
 /// `rte_mp_t`: the handler of a multi-process action.
 pub type MpAction = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;

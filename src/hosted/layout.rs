@@ -75,6 +75,8 @@ pub struct Layout {
 pub const NAME: usize = 16;
 /// `rte_bus.allow_multi_probe`, 26.07 and later.
 pub const BUS_ALLOW_MULTI_PROBE: usize = 24;
+/// `rte_devargs.policy`
+pub const DEVARGS_POLICY: usize = 20;
 /// `rte_devargs.name`
 pub const DEVARGS_NAME: usize = 24;
 /// `rte_devargs.args`

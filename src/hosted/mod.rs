@@ -2,23 +2,27 @@
 
 pub mod bus;
 pub mod devargs;
+pub mod eal_socket;
 pub mod ethdev;
 pub mod host;
 pub mod layout;
 pub mod logging;
+pub mod mp;
 mod stock;
+pub mod stock_peers;
+pub mod stock_primary;
+pub mod threads;
+pub mod vdev;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::error::{Error, Kind, Result};
 use crate::ports::{self, Bus, DeviceId, DeviceState, Plugged};
 use crate::proto::devargs::explicit_bus;
+use crate::proto::wire::eal::Alignment;
 use crate::registry::{self, Registry};
 use crate::sys::dl;
-use crate::sys::peers::Secondaries;
 use bus::HostBus;
 use devargs::HostDevargs;
 use host::{Eal, Host, text};
@@ -34,9 +38,6 @@ pub struct Hosted {
     pub version: Version,
     /// Its layouts.
     pub layout: Layout,
-    /// Whether the host's multi-process channel works, once that is known.
-    ipc: Mutex<Option<bool>>,
-    secondaries: Secondaries,
 }
 
 impl Hosted {
@@ -55,14 +56,7 @@ impl Hosted {
             ))
         })?;
         // Kept for good, like the host itself.
-        let hosted: &'static Self = Box::leak(Box::new(Self {
-            host,
-            eal,
-            version,
-            layout,
-            ipc: Mutex::new(None),
-            secondaries: Secondaries::default(),
-        }));
+        let hosted: &'static Self = Box::leak(Box::new(Self { host, eal, version, layout }));
         hosted.check()?;
         Ok(hosted)
     }
@@ -76,52 +70,9 @@ impl Hosted {
         })
     }
 
-    /// Whether another process of this DPDK takes part in hotplug, so that the host has to do it.
-    ///
-    /// A secondary always has its primary. Without the host's channel every process is alone.
-    pub fn has_peers(&self) -> bool {
-        if !self.ipc_works() {
-            return false;
-        }
-        !self.eal.is_primary()
-            || self.eal.runtime_directory().is_some_and(|d| self.secondaries.live(d))
-    }
-
-    /// Forgets whether the host's channel works: it starts or stops.
-    pub fn forget_ipc(&self) {
-        *self.ipc.lock() = None;
-    }
-
-    fn ipc_works(&self) -> bool {
-        if let Some(works) = *self.ipc.lock() {
-            return works;
-        }
-        let works = self.ask_ipc();
-        *self.ipc.lock() = Some(works);
-        works
-    }
-
-    /// Asked of the host itself by registering an action of ours, as options do not tell: ENOTSUP
-    /// means off.
-    fn ask_ipc(&self) -> bool {
-        const NAME: &CStr = c"rte_hotplug_channel_check";
-        unsafe extern "C" fn ignore(_message: *const c_void, _peer: *const c_void) -> c_int {
-            0
-        }
-        let errno = self.host.rte_errno();
-        // SAFETY: the calling thread's own variable.
-        let before = errno.map_or(0, |errno| unsafe { errno.read() });
-        // SAFETY: a C string and a handler that lives for ever; unregistered at once.
-        let registered = unsafe { (self.eal.mp_action_register)(NAME.as_ptr(), Some(ignore)) } == 0;
-        if registered {
-            // SAFETY: as above.
-            unsafe { (self.eal.mp_action_unregister)(NAME.as_ptr()) };
-            return true;
-        }
-        errno.is_some_and(|errno| {
-            // SAFETY: the calling thread's own variable; it is left as it was.
-            unsafe { errno.replace(before) != libc::ENOTSUP }
-        })
+    /// How the host's multi-process datagrams are laid out.
+    pub fn alignment(&self) -> Alignment {
+        if self.version >= Version::new(25, 11) { Alignment::Eight } else { Alignment::Four }
     }
 
     /// Compares what the layout reads with what the host's accessors say.
@@ -216,6 +167,22 @@ impl Platform {
         let wanted = |b: &HostBus| bus.is_none_or(|name| b.bus_name().as_c_str() == name);
         let host = HostBus::all(self.hosted).filter(wanted).flat_map(|bus| bus.devices());
         host.chain(self.registry.devices_of(bus).iter().map(|d| d.id())).collect()
+    }
+
+    /// Whether a secondary made the device for itself: its devargs came from its own command line. The
+    /// primary's are announced, which lists no devargs.
+    pub fn is_private(&self, bus: &CStr, name: &CStr) -> bool {
+        if self.hosted.eal.is_primary() || bus != c"vdev" || !vdev::is_captured() {
+            return false;
+        }
+        let Some(bus) = HostBus::named(self.hosted, bus) else { return false };
+        bus.find(name).is_some_and(|device| devargs::is_listed(self.hosted, bus.devargs_of(device)))
+    }
+
+    /// Whether this process's own `-b` or `-a` keeps a device out that the group has.
+    pub fn is_unwanted(&self, bus: &CStr, name: &CStr) -> bool {
+        let Some(bus) = HostBus::named(self.hosted, bus) else { return false };
+        devargs::keeps_out(self.hosted, &bus, name)
     }
 
     /// Whether DPDK has a bus of this name.
@@ -350,6 +317,10 @@ impl Bus for AnyBus {
 
     fn is_probed(&self, device: DeviceId) -> bool {
         either!(Self, self, it => it.is_probed(device))
+    }
+
+    fn arguments(&self, device: DeviceId) -> CString {
+        either!(Self, self, it => it.arguments(device))
     }
 
     fn plug(&self, device: DeviceId) -> Result<Plugged> {

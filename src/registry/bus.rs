@@ -329,6 +329,10 @@ impl ports::Bus for Arc<Bus> {
         self.device(device).is_some_and(|d| d.driver().is_some())
     }
 
+    fn arguments(&self, device: DeviceId) -> CString {
+        self.device(device).map(|d| d.arguments()).unwrap_or_default()
+    }
+
     fn plug(&self, device: DeviceId) -> Result<Plugged> {
         let device = self.expect(device)?;
         if device.driver().is_some() {

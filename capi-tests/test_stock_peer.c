@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * With another process in the group the host's own functions do the work, over its own channel. The
- * other process is a thread here that answers at a secondary's EAL socket. Inside DPDK 22.11 only:
- * the wire is that version's.
+ * A process without the library is asked on EAL's own wire, exactly as DPDK would ask it. That
+ * process is a thread here that answers at a secondary's EAL socket. Inside DPDK 22.11 only: the wire
+ * is that version's.
  */
 
 #include <poll.h>
@@ -13,7 +13,7 @@
 
 #include "suite.h"
 
-enum { MP_REQ = 1, MP_REP = 2 };
+enum { MP_REQ = 1, MP_REP = 2, MP_IGN = 3 };
 
 /* EAL's datagram, without the descriptors at the end of rte_mp_msg. */
 struct message {
@@ -34,6 +34,7 @@ static struct {
 	int socket, stop;
 	pthread_t thread;
 	int requests, last_type, answer;
+	bool starting; /* it has no handler yet */
 	char last_devargs[128];
 } secondary;
 
@@ -57,7 +58,8 @@ static void *answer_requests(void *arg)
 		secondary.requests++;
 		secondary.last_type = message.request.type;
 		memcpy(secondary.last_devargs, message.request.devargs, 128);
-		message.type = MP_REP;
+		EXPECT(message.len_param == sizeof(message.request) && message.num_fds == 0);
+		message.type = secondary.starting ? MP_IGN : MP_REP;
 		message.request.result = secondary.answer;
 		sendto(secondary.socket, &message, sizeof(message), 0, (struct sockaddr *)&peer,
 		       size);
@@ -113,6 +115,41 @@ static void its_failure_comes_back(void)
 	join_group();
 	secondary.answer = -ENOSPC;
 	CHECK_INT(rte_dev_probe("net_null0"), -ENOSPC);
+	CHECK(rte_hotplug_device_find("vdev", "net_null0") == NULL);
+	leave_group();
+}
+
+static void what_it_has_done_before_is_no_failure(void)
+{
+	join_group();
+	secondary.answer = -EEXIST;
+	CHECK_INT(rte_dev_probe("net_null0"), 0);
+	secondary.answer = -ENOENT;
+	CHECK_INT(rte_eal_hotplug_remove("vdev", "net_null0"), 0);
+	CHECK_INT(secondary.requests, 2);
+	leave_group();
+}
+
+static void one_that_still_starts_is_nobody(void)
+{
+	join_group();
+	secondary.starting = true;
+	CHECK_INT(rte_dev_probe("net_null0"), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", "net_null0"), 0);
+	CHECK_INT(secondary.requests, 2);
+	leave_group();
+}
+
+static void what_does_not_fit_is_refused_before_it_is_sent(void)
+{
+	char devargs[128 + 1];
+
+	memset(devargs, 'x', 128);
+	memcpy(devargs, "net_null0,copy=", 15);
+	devargs[128] = '\0';
+	join_group();
+	CHECK_INT(rte_dev_probe(devargs), -E2BIG);
+	CHECK_INT(secondary.requests, 0);
 	CHECK(rte_hotplug_device_find("vdev", "net_null0") == NULL);
 	leave_group();
 }
@@ -183,8 +220,12 @@ static void a_dead_socket_is_nobody(void)
 
 static const struct test_case cases[] = {
 	{ "alone nobody is asked", alone_nobody_is_asked },
-	{ "a secondary is asked, by the host's own functions", a_secondary_is_asked },
+	{ "a stock secondary is asked", a_secondary_is_asked },
 	{ "its failure comes back", its_failure_comes_back },
+	{ "what it has done before is no failure", what_it_has_done_before_is_no_failure },
+	{ "one that still starts is nobody", one_that_still_starts_is_nobody },
+	{ "what does not fit is refused before it is sent",
+	  what_does_not_fit_is_refused_before_it_is_sent },
 	{ "what would crash the others is not sent", what_would_crash_the_others_is_not_sent },
 	{ "our buses stay here", our_buses_stay_here },
 	{ "a dead socket is nobody", a_dead_socket_is_nobody },
