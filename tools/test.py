@@ -8,6 +8,7 @@ With CI set in the environment nothing may be missing or skipped. Otherwise the 
 root or valgrind are skipped, and counted, where they cannot run.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -24,6 +25,11 @@ CI = bool(os.environ.get("CI"))
 TOOLS = {"gcc": "gcc", "g++": "g++", "meson": "meson", "ninja": "ninja-build",
          "pkg-config": "pkg-config", "valgrind": "valgrind", "nm": "binutils", "make": "make",
          "dpdk-testpmd": "dpdk-dev", "dpdk-devbind.py": "dpdk"}
+# Of 2 MB, for the DPDK groups of the tests.
+HUGE_PAGES = 512
+# How long the soak runs in each mode, in seconds.
+SOAK = 30
+
 # pkg-config module -> package.
 MODULES = {"libdpdk": "libdpdk-dev"}
 
@@ -96,6 +102,35 @@ def install_missing(results: Results) -> None:
         sys.exit("cargo is missing: install Rust 1.85 or later with rustup")
 
 
+@contextlib.contextmanager
+def huge_pages(results: Results):
+    """DPDK processes that share their devices need huge pages: lends some, and takes them back."""
+    setting = pathlib.Path("/proc/sys/vm/nr_hugepages")
+    before = setting.read_text()
+    mounted = any(line.split()[2] == "hugetlbfs" for line in open("/proc/mounts"))
+    point = pathlib.Path("/dev/hugepages")
+    try:
+        try:
+            if int(before) < HUGE_PAGES:
+                setting.write_text(str(HUGE_PAGES))
+            if not mounted:
+                point.mkdir(exist_ok=True)
+                subprocess.run(["mount", "-t", "hugetlbfs", "none", point], check=True)
+            lent = int(setting.read_text())
+        except (OSError, subprocess.CalledProcessError) as error:
+            results.skip("huge pages", f"cannot be set up: {error}: run as root")
+            lent = 0
+        else:
+            if lent < HUGE_PAGES:
+                results.skip("huge pages", f"only {lent} of {HUGE_PAGES}: is memory short?")
+        yield lent >= HUGE_PAGES
+    finally:
+        if not mounted and os.path.ismount(point):
+            subprocess.run(["umount", point])
+        with contextlib.suppress(OSError):
+            setting.write_text(before)
+
+
 def rust(results: Results) -> None:
     step(results, "cargo fmt", ["cargo", "fmt", "--all", "--check"])
     step(results, "cargo clippy",
@@ -151,6 +186,25 @@ def add_meson_test(results: Results, suite: str, test: dict) -> None:
         results.add(f"{name}: {test['result']}", False, output + test.get("stderr", ""))
 
 
+def c_tests(results: Results, scratch: pathlib.Path, build: pathlib.Path,
+            sanitized: pathlib.Path, has_huge_pages: bool) -> None:
+    required = "enabled" if CI else "auto"
+    shared = f"-Dcargo_target_dir={ROOT / 'target'}"
+    groups = "enabled" if has_huge_pages else "disabled"
+    ready = c_suites(results, build, "C", [
+        f"-Dhosted_tests={required}", f"-Dvalgrind={required}", f"-Dgroup_tests={groups}", shared,
+        f"--prefix={scratch / 'installed'}", "--libdir=lib"], [])
+    c_suites(results, sanitized, "sanitized", [
+        "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dvalgrind=disabled",
+        "-Dhosted_tests=disabled", shared], ["--suite", "embedded"])
+    if ready:
+        step(results, "an installed library, used by make and by a meson subproject",
+             [sys.executable, "capi-tests/installed.py", build, scratch])
+        for mode in ["embedded"] + (["hosted"] if has_huge_pages else []):
+            step(results, f"soak, {mode}, {SOAK} s", [
+                sys.executable, "tools/soak.py", build, "--mode", mode, "--seconds", str(SOAK)])
+
+
 def main() -> int:
     keep = sys.argv[1:] == ["--keep"]
     results = Results()
@@ -160,18 +214,9 @@ def main() -> int:
     try:
         install_missing(results)
         rust(results)
-        required = "enabled" if CI else "auto"
-        shared = f"-Dcargo_target_dir={ROOT / 'target'}"
-        ready = c_suites(results, build, "C", [
-            f"-Dhosted_tests={required}", f"-Dvalgrind={required}", shared,
-            f"--prefix={scratch / 'installed'}", "--libdir=lib"], [])
-        c_suites(results, sanitized, "sanitized", [
-            "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dvalgrind=disabled",
-            "-Dhosted_tests=disabled", shared], ["--suite", "embedded"])
+        with huge_pages(results) as has_huge_pages:
+            c_tests(results, scratch, build, sanitized, has_huge_pages)
         step(results, "README's first command", ["tools/demo.sh"])
-        if ready:
-            step(results, "an installed library, used by make and by a meson subproject",
-                 [sys.executable, "capi-tests/installed.py", build, scratch])
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if not keep:
