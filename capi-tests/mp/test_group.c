@@ -800,7 +800,7 @@ static void primary_killed_during(void)
 	wait_at_gate(secondary[1]);
 	wait_lists(secondary[0], attaching ? "tdrv0" : "");
 	/* Another one waits for its turn. */
-	begin(secondary[2], true, attaching ? "tdrv0" : "tdrv0,again=1");
+	begin(secondary[2], true, "tdrv0");
 	kill_peer(primary);
 	/* While the driver still works: at once. */
 	finishes(secondary[0], SILENT);
