@@ -116,6 +116,49 @@ static void no_arguments_is_fine(void)
 	CHECK_INT(rte_eal_hotplug_remove("vdev", NULL_DEVICE(6)), 0);
 }
 
+/* With other processes: mp/test_group.c. */
+static void nobody_else_is_in_the_group(void)
+{
+	struct rte_hotplug_statistics statistics = { .size = sizeof(statistics) };
+	struct rte_hotplug_peer peers[2];
+
+	CHECK_INT(rte_hotplug_peers(NULL, 0), 0);
+	CHECK_INT(rte_hotplug_peers(peers, 2), 0);
+	CHECK_INT(rte_hotplug_peers(NULL, 1), -EINVAL);
+	CHECK_INT(rte_hotplug_statistics_get(&statistics), 0);
+	CHECK_INT((int)statistics.joins, 0);
+	CHECK_INT((int)statistics.bad_frames, 0);
+	CHECK_INT(rte_hotplug_statistics_get(NULL), -EINVAL);
+	statistics.size--;
+	CHECK_INT(rte_hotplug_statistics_get(&statistics), -EINVAL);
+}
+
+static void timeouts_are_checked_and_kept(void)
+{
+	struct rte_hotplug_timeouts before = { .size = sizeof(before) };
+	struct rte_hotplug_timeouts set, now = { .size = sizeof(now) };
+
+	CHECK_INT(rte_hotplug_timeouts_get(&before), 0);
+	CHECK_INT(before.liveness_ms, 2000);
+	CHECK_INT(before.operation_ms, 60000);
+	CHECK_INT(before.stock_peer_ms, 5000);
+	set = before;
+	set.liveness_ms = 123;
+	CHECK_INT(rte_hotplug_timeouts_set(&set), 0);
+	set.operation_ms = 9;
+	CHECK_INT(rte_hotplug_timeouts_set(&set), -EINVAL);
+	set.operation_ms = 3600001;
+	CHECK_INT(rte_hotplug_timeouts_set(&set), -EINVAL);
+	CHECK_INT(rte_hotplug_timeouts_get(&now), 0);
+	CHECK_INT(now.liveness_ms, 123);
+	CHECK_INT(now.operation_ms, 60000);
+	set.size = 0;
+	CHECK_INT(rte_hotplug_timeouts_set(&set), -EINVAL);
+	CHECK_INT(rte_hotplug_timeouts_set(NULL), -EINVAL);
+	CHECK_INT(rte_hotplug_timeouts_get(NULL), -EINVAL);
+	CHECK_INT(rte_hotplug_timeouts_set(&before), 0);
+}
+
 static const struct test_case cases[] = {
 	{ "attach and detach by devargs", attach_and_detach_by_devargs },
 	{ "attach and detach by names", attach_and_detach_by_names },
@@ -125,6 +168,8 @@ static const struct test_case cases[] = {
 	{ "bad strings are refused", bad_strings_are_refused },
 	{ "NULL is refused", null_is_refused },
 	{ "no arguments is fine", no_arguments_is_fine },
+	{ "nobody else is in the group", nobody_else_is_in_the_group },
+	{ "timeouts are checked and kept", timeouts_are_checked_and_kept },
 };
 
 int main(void)

@@ -9,8 +9,9 @@ use crate::process::process;
 /// A device. DPDK 22.11 and later keep the struct private; the accessors of rte_hotplug.h read it.
 pub struct rte_device;
 
-/// Attaches a device, in this process and in every other process of the group.
+/// Attaches a device, in this process and in every other process of the group: in all, or in none.
 ///
+/// After an error every living process is as it was before, but for those that the log line names.
 /// A device that is attached already is a success. A device whose probe failed stays on its bus
 /// without a driver, and may be tried again.
 ///
@@ -23,12 +24,17 @@ pub struct rte_device;
 ///   -EFAULT: no bus takes a device of this name;
 ///   -ENODEV: the bus did not find the device;
 ///   -ENOMEM: out of memory;
-///   -EBUSY: called from inside the driver's remove of this device;
+///   -EBUSY: called from inside the driver's remove of this device, or from inside an attach or detach
+///   of it that goes on in other processes;
 ///   -ENOTSUP: the bus cannot attach at run time, or no driver takes the device;
-///   -ENOMSG: another process did not answer;
-///   -EDEADLK: an operation that waits for this call's device works on the device;
-///   otherwise what the bus's scan or the driver's probe returned: a driver's own -EEXIST too, which
-///   DPDK takes for "attached already".
+///   -ENOMSG: another process did not answer in time, or is stopped; in a secondary: the primary is
+///   gone or stopped;
+///   -E2BIG: 128 bytes of devargs or more while a process with DPDK's own hotplug is in the group, or
+///   more than 60 KB;
+///   -EDEADLK: an operation that waits for this call's device works on the device; or, from inside a
+///   remove that the bus runs under its lock, the device is being worked on elsewhere;
+///   otherwise what the bus's scan or the driver's probe returned, in whichever process: a driver's own
+///   -EEXIST too, which DPDK takes for "attached already".
 ///
 /// May be called from any thread, and from inside a driver or callback.
 /// As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
@@ -53,9 +59,11 @@ pub unsafe extern "C" fn rte_dev_probe(devargs: *const c_char) -> c_int {
 ///   -ENODEV: no bus lists this pointer, the device is detached already for instance;
 ///   -ENOENT: no driver holds the device;
 ///   -ENOTSUP: the bus cannot detach at run time;
-///   -EBUSY: called from inside the driver's own remove of this device;
+///   -EBUSY: called from inside the driver's own remove of this device, or from inside an attach or
+///   detach of it that goes on in other processes;
 ///   -ENOMSG, -EDEADLK: as rte_dev_probe;
-///   otherwise what the driver's remove returned; the device then stays attached.
+///   otherwise what the driver's remove returned, in whichever process; the device then stays attached
+///   everywhere.
 ///
 /// May be called from any thread, and from inside a driver or callback.
 /// As the function of the same name in DPDK ("Device Hotplug", Basic Usage).
