@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -207,6 +208,8 @@ def c_tests(results: Results, scratch: pathlib.Path, build: pathlib.Path,
 
 def main() -> int:
     keep = sys.argv[1:] == ["--keep"]
+    # Who ends it finds things as they were, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     results = Results()
     build = ROOT / "build-test"
     sanitized = ROOT / "build-test-sanitized"
