@@ -17,6 +17,7 @@ use crate::embedded::options::{Options, ProcType};
 use crate::embedded::runtime::{self, PrimaryLock};
 use crate::error::{Error, Kind, Result};
 use crate::group::{Role, Site};
+use crate::hosted::apart::Mark;
 use crate::hosted::host::{Host, MpAction};
 use crate::hosted::mp::{self, Registered};
 use crate::hosted::stock_peers::{Peers, SOCKET_PREFIX};
@@ -39,6 +40,8 @@ const REPLY_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub struct Membership {
     stage: Mutex<Stage>,
+    /// Set while a secondary starts or ends.
+    mark: Mutex<Option<Mark>>,
     /// Held while the group is looked for behind EAL's back.
     finding: Mutex<()>,
     /// EAL's own handler, to be put back when its host cannot be worked with.
@@ -98,6 +101,7 @@ impl Process {
         if !platform.hosted.eal.is_primary() {
             // Before requests can come: a stock primary's have to wait.
             *self.membership.stage.lock() = Stage::Starting(vec![]);
+            self.mark_apart(&platform);
         }
         let code = register(Some(mp::handler(self)));
         match mp::outcome(host, code) {
@@ -129,6 +133,8 @@ impl Process {
                 stock.requested(request, peer);
             }
         }
+        drop(stage);
+        self.membership.mark.lock().take();
     }
 
     /// Makes sure that the group is known: for a DPDK that was initialised behind our back.
@@ -157,8 +163,18 @@ impl Process {
     /// EAL ends, or cannot be worked with: from now on calls are for this process alone.
     pub(crate) fn leave_group(&'static self) {
         *self.membership.stage.lock() = Stage::Stopping;
+        if let Some(Mode::Hosted(platform)) = self.host_mode() {
+            if !platform.hosted.eal.is_primary() {
+                self.mark_apart(&platform);
+            }
+        }
         self.group.leave();
         eal_socket::forget();
+    }
+
+    /// EAL has ended, and closed its socket.
+    pub(crate) fn has_left_group(&'static self) {
+        self.membership.mark.lock().take();
     }
 
     /// EAL starts again.
@@ -200,6 +216,7 @@ impl Process {
                 }
                 if !platform.hosted.eal.is_primary() {
                     self.await_start();
+                    self.mark_apart(platform);
                     return;
                 }
                 match self.hosted_hub(platform) {
@@ -217,6 +234,14 @@ impl Process {
             }
         };
         *self.membership.stage.lock() = stage;
+    }
+
+    fn mark_apart(&'static self, platform: &hosted::Platform) {
+        let mut mark = self.membership.mark.lock();
+        if let (None, Some(own)) = (&*mark, eal_socket::own(platform.hosted)) {
+            let directory = platform.hosted.eal.runtime_directory();
+            *mark = directory.and_then(|directory| Mark::set(directory, own.name()));
+        }
     }
 
     fn await_start(&'static self) {

@@ -556,6 +556,7 @@ static void fork_child(void)
 static void cycles(char *words)
 {
 	char *device = strtok(words, " "), *number = strtok(NULL, " ");
+	const char *given = strtok(NULL, " "), *arguments = given != NULL ? given : "";
 	int count = number != NULL ? atoi(number) : 0;
 	double *times = calloc((size_t)count + 1, sizeof(*times));
 	int failures = 0;
@@ -566,7 +567,7 @@ static void cycles(char *words)
 		double start = now_ms();
 
 		/* By name: looking for the device here would be timed too. */
-		failures += rte_eal_hotplug_add("vdev", device, "") != 0;
+		failures += rte_eal_hotplug_add("vdev", device, arguments) != 0;
 		failures += rte_eal_hotplug_remove("vdev", device) != 0;
 		times[i] = now_ms() - start;
 	}

@@ -771,8 +771,12 @@ static void joins_during_an_operation(void)
 
 static void coming_and_going_in_a_storm(void)
 {
+	char cycles[256] = "cycles tdrv0 150 a=";
+
 	start_group(2);
-	tell(primary, "cycles tdrv0 150");
+	/* More than a process without the library could take: none of those that start is one. */
+	memset(cycles + strlen(cycles), 'x', 200);
+	tell(primary, cycles);
 	tell(secondary[0], "cycles tdrv1 150");
 	tell(secondary[1], "cycles tdrv2 150");
 	for (int i = 0; i < 12; i++) {

@@ -98,7 +98,9 @@ pub extern "C" fn rte_eal_cleanup() -> c_int {
         process().host_stops();
         let cleanup = host.next_cleanup().ok_or_else(no_such_function)?;
         // SAFETY: takes nothing.
-        Ok(unsafe { cleanup() })
+        let result = unsafe { cleanup() };
+        process().has_left_group();
+        Ok(result)
     })
 }
 

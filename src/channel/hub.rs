@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use parking_lot::Mutex;
@@ -27,6 +28,9 @@ use crate::proto::wire::{
     Device, EAL_DEVARGS_SIZE, Hello, Malformed, Message, Reply, Request, Step, VERSION,
 };
 use crate::sys::{pidfd, unix};
+
+/// How often it is looked what a process that has just started is.
+const NEWCOMER_INTERVAL: Duration = Duration::from_millis(2);
 
 /// What the hub is made with.
 pub struct HubOptions {
@@ -186,7 +190,7 @@ impl Hub {
         if plan.step == Step::Attach
             && length >= EAL_DEVARGS_SIZE
             && plan.with_stock_peers
-            && !self.stock_sockets().is_empty()
+            && self.has_stock_peers()
         {
             return Err(Error::new(
                 Kind::TooBig,
@@ -199,6 +203,22 @@ impl Hub {
             ));
         }
         Ok(())
+    }
+
+    /// Whether there is a process without this library; who has just started is waited for.
+    fn has_stock_peers(&self) -> bool {
+        loop {
+            let sockets = self.stock_sockets();
+            let stock = self.options.stock.as_ref();
+            let is_new = |socket: &OsString| stock.is_some_and(|stock| stock.is_new(socket));
+            if sockets.iter().any(|socket| !is_new(socket)) {
+                return true;
+            }
+            if sockets.is_empty() {
+                return false;
+            }
+            std::thread::sleep(NEWCOMER_INTERVAL);
+        }
     }
 
     /// Registers the operation, and tells it who takes part; refused while a member is stopped.

@@ -13,8 +13,12 @@ use crate::proto::wire::Step;
 pub trait StockPeers: Send + Sync {
     /// The EAL sockets of the secondaries that there are.
     fn sockets(&self) -> Vec<OsString>;
-    /// Whether a process answers at such a socket; one that a dead process left is removed.
+    /// Whether such a socket is one of a process without this library; what a dead process left is
+    /// removed.
     fn is_there(&self, socket: &OsStr) -> bool;
+    /// Whether the socket has just been made: by a process that starts, and may not have said yet that
+    /// it has this library.
+    fn is_new(&self, socket: &OsStr) -> bool;
     /// Begins to ask such peers; answers go to `inbox`.
     fn open(&self, reactor: &Arc<Reactor>, inbox: &Arc<Inbox>) -> Result<Box<dyn StockSession>>;
 }

@@ -11,12 +11,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use once_cell::sync::Lazy;
 use parking_lot::Mutex;
 
+use super::apart;
 use crate::channel::now;
 use crate::channel::operation::{Event, Inbox};
 use crate::channel::reactor::{Reactor, Ready, Source, Token};
@@ -31,6 +33,9 @@ use crate::sys::unix;
 /// The file names of our sockets begin with this; a secondary with this library knows by it that its
 /// primary has it too. EAL takes no notice of such names.
 pub const SOCKET_PREFIX: &str = "hotplug_ask_";
+
+/// Many times what a secondary needs from its socket to its mark.
+const NEW: Duration = Duration::from_millis(200);
 
 /// The stock secondaries of a group.
 pub struct Peers {
@@ -59,8 +64,16 @@ impl StockPeers for Peers {
         if !there {
             // Left by a process that has died; EAL removes it too.
             let _ = std::fs::remove_file(path);
+            apart::clear(&self.directory, socket);
         }
-        there
+        // One that starts will join, and is told then; one that ends needs nothing.
+        there && !apart::is_set(&self.directory, socket)
+    }
+
+    fn is_new(&self, socket: &OsStr) -> bool {
+        let made =
+            std::fs::symlink_metadata(self.directory.join(socket)).and_then(|m| m.modified());
+        made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age < NEW))
     }
 
     fn open(&self, reactor: &Arc<Reactor>, inbox: &Arc<Inbox>) -> Result<Box<dyn StockSession>> {
@@ -241,7 +254,7 @@ pub fn ask_primary(
     primary: &Path,
     alignment: Alignment,
     request: &EalRequest,
-    limit: std::time::Duration,
+    limit: Duration,
 ) -> Result<i32> {
     let own = OwnSocket::open(directory)?;
     let datagram = eal::request(request, alignment);
