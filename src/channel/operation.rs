@@ -22,8 +22,9 @@ use crate::proto::wire::{Device, Message, Request, Step};
 
 /// How often peers without this library are looked after while one is waited for.
 const STOCK_INTERVAL: Duration = Duration::from_millis(20);
-/// So late only a thread can be whose process was stopped.
-const STOOD_STILL: Duration = Duration::from_millis(200);
+/// What a thread comes later than this to its deadline, it stood still, its process stopped perhaps:
+/// silence in that time says nothing about others.
+const STOOD_STILL: Duration = Duration::from_millis(20);
 
 /// Where the events of one operation wait for the thread that carries it out.
 #[derive(Default)]
