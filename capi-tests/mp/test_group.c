@@ -830,6 +830,7 @@ static void primary_restarts(void)
 		primary = start_peer(PRIMARY, NULL);
 		wait_all_members(2);
 		wait_state(secondary[0], primary, 1);
+		wait_state(secondary[1], primary, 1);
 		check_lists(secondary[0], "tdrv0");
 		check_lists(secondary[1], "tdrv0");
 		attach(secondary[1], "tdrv0", 0);
