@@ -375,7 +375,7 @@ static void primary_stopped(void)
 /* The primary stops while it coordinates: on waking up it must not take all others for dead. */
 static void primary_stopped_during(void)
 {
-	short_times("RTE_HOTPLUG_LIVENESS_MS", "1000");
+	short_times("RTE_HOTPLUG_LIVENESS_MS", "300");
 	prepare(2);
 	close_gate(secondary[1]);
 	begin(primary, attaching, "tdrv0");

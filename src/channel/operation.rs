@@ -12,19 +12,17 @@ use parking_lot::{Condvar, Mutex};
 
 use super::hub::Hub;
 use super::stock::StockSession;
-use super::{now, without_panic};
+use super::without_panic;
 use crate::engine::coordinator::{
     Answer, Command, Coordinator, Limits, Outcome, PeerId, PeerKind, Time,
 };
 use crate::engine::order::Operation;
+use crate::engine::patience::Patience;
 use crate::error::{Error, Result};
 use crate::proto::wire::{Device, Message, Request, Step};
 
 /// How often peers without this library are looked after while one is waited for.
 const STOCK_INTERVAL: Duration = Duration::from_millis(20);
-/// What a thread comes later than this to its deadline, it stood still, its process stopped perhaps:
-/// silence in that time says nothing about others.
-const STOOD_STILL: Duration = Duration::from_millis(20);
 
 /// Where the events of one operation wait for the thread that carries it out.
 #[derive(Default)]
@@ -156,8 +154,7 @@ pub(super) struct Run<'a> {
     stock_peers: HashMap<PeerId, OsString>,
     /// What the primary itself could not do.
     pub failed_here: Option<Error>,
-    /// Time in which this process itself stood still: nobody could have been heard.
-    skipped: Duration,
+    patience: Patience,
     /// The last request, encoded: it is the same for all.
     frame: Option<(Step, Vec<u8>)>,
     begun: bool,
@@ -176,7 +173,7 @@ impl<'a> Run<'a> {
             stock: None,
             stock_peers: HashMap::new(),
             failed_here: None,
-            skipped: Duration::ZERO,
+            patience: Patience::default(),
             frame: None,
             begun: false,
             late: vec![],
@@ -281,23 +278,18 @@ impl<'a> Run<'a> {
             let soon = self.time() + STOCK_INTERVAL;
             deadline = Some(deadline.map_or(soon, |d| d.min(soon)));
         }
-        let mut until = deadline.map(|d| Instant::now() + d.saturating_sub(self.time()));
-        let given_up = self.plan.call.and_then(|call| call.deadline);
-        if let Some(given_up) = given_up {
-            if given_up <= Instant::now() {
+        let turn = self.patience.turn(deadline);
+        let since = Instant::now();
+        let mut until = turn.map(|turn| since + turn);
+        if let Some(given_up) = self.plan.call.and_then(|call| call.deadline) {
+            if given_up <= since {
                 self.machine.cancel(self.time());
             } else {
                 until = Some(until.map_or(given_up, |until| until.min(given_up)));
             }
         }
         let events = self.inbox.take(until);
-        // First of all: what has come has not come that much later.
-        if let Some(until) = until {
-            let late = Instant::now().saturating_duration_since(until);
-            if late > STOOD_STILL {
-                self.skipped += late;
-            }
-        }
+        self.patience.listened(turn, since.elapsed());
         events.into_iter().for_each(|event| self.handle(event));
         let time = self.time();
         if self.machine.deadline().is_some_and(|d| d <= time) {
@@ -315,7 +307,7 @@ impl<'a> Run<'a> {
     }
 
     fn time(&self) -> Time {
-        now().saturating_sub(self.skipped)
+        self.patience.time()
     }
 
     fn handle(&mut self, event: Event) {

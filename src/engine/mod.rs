@@ -9,6 +9,7 @@ pub mod detach;
 pub mod journal;
 pub mod order;
 pub mod participant;
+pub mod patience;
 pub mod roster;
 mod thread_id;
 

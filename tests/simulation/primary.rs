@@ -10,14 +10,12 @@ use rte_hotplug::engine::coordinator::{
 };
 use rte_hotplug::engine::journal::Journal;
 use rte_hotplug::engine::order::OperationId;
+use rte_hotplug::engine::patience::Patience;
 use rte_hotplug::engine::roster::Roster;
 use rte_hotplug::proto::wire::{Device, Message, Request, Step};
 
 use crate::secondary;
 use crate::world::{Event, PRIMARY, Pid, Serves, World, note};
-
-/// So late only a thread can be whose process was stopped.
-const STOOD_STILL: Duration = Duration::from_millis(200);
 
 /// The primary's side.
 #[derive(Default)]
@@ -68,7 +66,7 @@ pub struct Run {
     machine: Coordinator,
     inbox: VecDeque<Inboxed>,
     doing: Doing,
-    skipped: Time,
+    patience: Patience,
     from: Time,
     /// When it got its turn.
     begun: Time,
@@ -82,8 +80,10 @@ enum Doing {
     Queueing,
     /// The primary's own driver runs.
     Working,
-    /// It waits until then, or for an event.
-    Waiting(Option<Time>),
+    /// It waits for an event.
+    Waiting { since: Time, turn: Option<Duration> },
+    /// It goes on.
+    Going,
     /// It was over, and has to be concluded.
     Concluding,
 }
@@ -93,17 +93,13 @@ impl Hub {
     pub fn push(&mut self, run: OperationId, event: Inboxed) -> bool {
         let Some(run) = self.runs.get_mut(&run) else { return false };
         run.inbox.push_back(event);
-        matches!(run.doing, Doing::Waiting(_))
+        matches!(run.doing, Doing::Waiting { .. })
     }
 }
 
 impl Run {
-    fn time(&self, now: Time) -> Time {
-        now.saturating_sub(self.skipped)
-    }
-
-    fn handle(&mut self, event: Inboxed, now: Time) {
-        let time = self.time(now);
+    fn handle(&mut self, event: Inboxed) {
+        let time = self.patience.time();
         match event {
             Inboxed::Joined(peer) => self.machine.joined(peer, PeerKind::Member, time),
             Inboxed::Gone(peer) => self.machine.gone(peer, time),
@@ -115,9 +111,9 @@ impl Run {
         }
     }
 
-    fn take_events(&mut self, now: Time) {
+    fn take_events(&mut self) {
         for event in std::mem::take(&mut self.inbox) {
-            self.handle(event, now);
+            self.handle(event);
         }
     }
 }
@@ -254,7 +250,7 @@ impl World {
             machine: Coordinator::new(step, self.limits),
             inbox: VecDeque::new(),
             doing: Doing::Queueing,
-            skipped: Time::ZERO,
+            patience: Patience::default(),
             from: self.now,
             begun: self.now,
             before: None,
@@ -289,7 +285,6 @@ impl World {
         if self.hub.roster.stopped().next().is_some() {
             return self.leave(id, -libc::ENOMSG);
         }
-        let now = self.now;
         let Some(run) = self.hub.runs.get_mut(&id) else { return };
         run.inbox.extend(self.hub.members.iter().map(|peer| Inboxed::Joined(*peer)));
         self.hub.operations.insert(id);
@@ -299,8 +294,8 @@ impl World {
         }
         note!(self, "operation {id} begins");
         let Some(run) = self.hub.runs.get_mut(&id) else { return };
-        run.take_events(now);
-        run.machine.begin(now);
+        run.take_events();
+        run.machine.begin(run.patience.time());
         self.carry_out(id);
     }
 
@@ -361,7 +356,6 @@ impl World {
 
     /// The primary's driver is done.
     pub fn run_worked(&mut self, id: OperationId, answer: Answer) {
-        let now = self.now;
         let Some(run) = self.hub.runs.get_mut(&id) else { return };
         if let Answer::Failed(..) = answer {
             if run.machine.outcome().is_none() && self.is_undoing(id) {
@@ -370,9 +364,8 @@ impl World {
             }
         }
         let Some(run) = self.hub.runs.get_mut(&id) else { return };
-        run.doing = Doing::Waiting(None);
-        let time = run.time(now);
-        run.machine.local_done(answer, time);
+        run.doing = Doing::Going;
+        run.machine.local_done(answer, run.patience.time());
         self.carry_out(id);
     }
 
@@ -385,25 +378,22 @@ impl World {
     fn wait(&mut self, id: OperationId) -> bool {
         let now = self.now;
         let Some(run) = self.hub.runs.get_mut(&id) else { return true };
-        let time = run.time(now);
-        let until = match run.doing {
-            Doing::Waiting(Some(until)) => Some(until),
-            _ => run.machine.deadline().map(|d| now + d.saturating_sub(time)),
+        let (since, turn) = match run.doing {
+            Doing::Waiting { since, turn } => (since, turn),
+            _ => (now, run.patience.turn(run.machine.deadline())),
         };
+        let until = turn.map(|turn| since + turn);
         if run.inbox.is_empty() && until.is_none_or(|until| until > now) {
-            run.doing = Doing::Waiting(until);
+            run.doing = Doing::Waiting { since, turn };
             if let Some(until) = until {
                 self.at(until, Event::Wake(id));
             }
             return true;
         }
-        run.doing = Doing::Waiting(None);
-        let late = until.map_or(Time::ZERO, |until| now.saturating_sub(until));
-        if late > STOOD_STILL {
-            run.skipped += late;
-        }
-        run.take_events(now);
-        let time = run.time(now);
+        run.doing = Doing::Going;
+        run.patience.listened(turn, now - since);
+        run.take_events();
+        let time = run.patience.time();
         if run.machine.deadline().is_some_and(|d| d <= time) {
             run.machine.tick(time);
         }
@@ -412,16 +402,15 @@ impl World {
 
     pub fn run_woken(&mut self, id: OperationId) {
         let Some(run) = self.hub.runs.get(&id) else { return };
-        let Doing::Waiting(until) = run.doing else { return };
-        if !run.inbox.is_empty() || until.is_some_and(|until| until <= self.now) {
+        let Doing::Waiting { since, turn } = run.doing else { return };
+        if !run.inbox.is_empty() || turn.is_some_and(|turn| since + turn <= self.now) {
             self.carry_out(id);
         }
     }
 
     fn finish(&mut self, id: OperationId) -> bool {
-        let now = self.now;
         let Some(run) = self.hub.runs.get_mut(&id) else { return true };
-        run.take_events(now);
+        run.take_events();
         let Some(outcome) = run.machine.outcome().cloned() else { return false };
         run.doing = Doing::Concluding;
         let (succeeded, touched) = (outcome.failure.is_none(), run.machine.touched());
