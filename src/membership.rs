@@ -25,7 +25,8 @@ use crate::hosted::stock_primary::StockPrimary;
 use crate::hosted::{self, eal_socket, threads, vdev};
 use crate::ports::DeviceId;
 use crate::process::{Mode, Process, process};
-use crate::proto::wire::{Device, EAL_REQUEST_SIZE, EalRequest};
+use crate::proto::eal::{EAL_REQUEST_SIZE, EalRequest};
+use crate::proto::wire::Device;
 use crate::sys::{fork, thread};
 
 /// How long a secondary waits for a primary that is starting.

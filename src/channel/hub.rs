@@ -24,9 +24,8 @@ use super::{Local, Peer, PeerState, SOCKET, label};
 use crate::engine::coordinator::{Answer, PeerId, PeerKind};
 use crate::engine::order::OperationId;
 use crate::error::{Error, Kind, Result};
-use crate::proto::wire::{
-    Device, EAL_DEVARGS_SIZE, Hello, Malformed, Message, Reply, Request, Step, VERSION,
-};
+use crate::proto::eal::EAL_DEVARGS_SIZE;
+use crate::proto::wire::{Device, Hello, Malformed, Message, Reply, Request, Step, VERSION};
 use crate::sys::{pidfd, unix};
 
 /// How often it is looked what a process that has just started is.

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use parking_lot::Mutex;
 
 use super::Hosted;
-use crate::proto::wire::eal::{Alignment, Kind, MESSAGE_SIZE, datagram};
+use crate::proto::eal::{Alignment, Kind, MESSAGE_SIZE, datagram};
 use crate::sys::peers::PRIMARY;
 use crate::sys::unix;
 

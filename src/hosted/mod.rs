@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::error::{Error, Kind, Result};
 use crate::ports::{self, Bus, DeviceId, DeviceState, Plugged};
 use crate::proto::devargs::explicit_bus;
-use crate::proto::wire::eal::Alignment;
+use crate::proto::eal::Alignment;
 use crate::registry::{self, Registry};
 use crate::sys::dl;
 use bus::HostBus;

@@ -10,8 +10,7 @@ use once_cell::sync::OnceCell;
 use super::host::{Eal, Host, MpAction, text};
 use super::{Hosted, eal_socket};
 use crate::error::{Error, Kind, Result};
-use crate::proto::wire::eal::{self, LENGTH_AT, PARAM_AT};
-use crate::proto::wire::{EAL_REQUEST_SIZE, EalRequest};
+use crate::proto::eal::{self, EAL_REQUEST_SIZE, EalRequest, LENGTH_AT, PARAM_AT};
 
 /// The action of EAL's hotplug.
 pub const ACTION: &CStr = c"eal_dev_mp_request";

@@ -25,8 +25,8 @@ use crate::channel::reactor::{Reactor, Ready, Source, Token};
 use crate::channel::stock::{StockPeers, StockSession};
 use crate::engine::coordinator::{Answer as StepAnswer, PeerId};
 use crate::error::{Error, Kind, Result};
-use crate::proto::wire::eal::{self, Alignment, Answer};
-use crate::proto::wire::{EAL_DEVARGS_SIZE, EalRequest, Step};
+use crate::proto::eal::{self, Alignment, Answer, EAL_DEVARGS_SIZE, EalRequest};
+use crate::proto::wire::Step;
 use crate::sys::peers::Secondaries;
 use crate::sys::unix;
 

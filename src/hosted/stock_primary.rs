@@ -16,7 +16,8 @@ use crate::channel::{Done, Peer, PeerState, no_answer, without_panic};
 use crate::engine::coordinator::Answer;
 use crate::engine::participant::{Effect, Participant, Task, is_rollback};
 use crate::error::{Error, Kind, Result, describe_code};
-use crate::proto::wire::{Device, EAL_DEVARGS_SIZE, EalRequest, Request, Step};
+use crate::proto::eal::{EAL_DEVARGS_SIZE, EalRequest};
+use crate::proto::wire::{Device, Request, Step};
 use crate::sys::peers::PRIMARY;
 
 /// What a stock primary's requests need of the process.

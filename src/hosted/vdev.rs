@@ -22,7 +22,7 @@ use super::eal_socket;
 use super::host::{MpAction, text};
 use super::mp::uncancelled;
 use super::{Hosted, Platform};
-use crate::proto::wire::eal::{Kind, MESSAGE_SIZE, PARAM_AT, message};
+use crate::proto::eal::{Kind, MESSAGE_SIZE, PARAM_AT, message};
 use crate::sys::dl;
 
 /// The action under which the bus registers its handler.
