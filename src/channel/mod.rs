@@ -23,7 +23,8 @@ use std::time::{Duration, Instant};
 
 use once_cell::sync::Lazy;
 
-use crate::engine::coordinator::{Answer, Time, as_error};
+use crate::engine::answer::{Answer, as_error};
+use crate::engine::coordinator::Time;
 use crate::engine::participant::Task;
 use crate::error::{Error, Kind, Result, describe_code};
 use crate::proto::wire::{Device, MAX_FRAME, Reply, Request, Step};

@@ -13,10 +13,10 @@ use parking_lot::{Condvar, Mutex};
 use super::hub::Hub;
 use super::stock::StockSession;
 use super::without_panic;
-use crate::engine::coordinator::{
-    Answer, Command, Coordinator, Limits, Outcome, PeerId, PeerKind, Time,
-};
-use crate::engine::order::Operation;
+use crate::engine::answer::Answer;
+use crate::engine::coordinator::{Command, Coordinator, Limits, PeerId, PeerKind, Time};
+use crate::engine::operation::Operation;
+use crate::engine::outcome::Outcome;
 use crate::engine::patience::Patience;
 use crate::error::{Error, Result};
 use crate::proto::wire::{Device, Message, Request, Step};

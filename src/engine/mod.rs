@@ -2,12 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod attach;
 pub mod callbacks;
 pub mod coordinator;
 pub mod detach;
 pub mod journal;
+pub mod operation;
 pub mod order;
+pub mod outcome;
 pub mod participant;
 pub mod patience;
 pub mod roster;

@@ -7,8 +7,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::ffi::CString;
 
-use super::coordinator::Answer;
-use super::order::OperationId;
+use super::answer::Answer;
+use super::operation::OperationId;
 use crate::proto::wire::{Device, Request, Step};
 
 /// What is to be done with a device.

@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::coordinator::{Answer, Outcome, PeerId};
-use super::order::OperationId;
+use super::answer::Answer;
+use super::coordinator::PeerId;
+use super::operation::OperationId;
+use super::outcome::Outcome;
 use super::participant::is_rollback;
 use crate::proto::wire::{Device, Step};
 
@@ -146,7 +148,7 @@ impl Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::coordinator::{Cause, Failure};
+    use crate::engine::outcome::{Cause, Failure};
 
     const A: PeerId = PeerId(1);
 

@@ -13,7 +13,7 @@ use super::{Hosted, mp};
 use crate::channel::settings::Timeouts;
 use crate::channel::workers::Workers;
 use crate::channel::{Done, Peer, PeerState, no_answer, without_panic};
-use crate::engine::coordinator::Answer;
+use crate::engine::answer::Answer;
 use crate::engine::participant::{Effect, Participant, Task, is_rollback};
 use crate::error::{Error, Kind, Result, describe_code};
 use crate::proto::eal::{EAL_DEVARGS_SIZE, EalRequest};

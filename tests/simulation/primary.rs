@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::time::Duration;
 
-use rte_hotplug::engine::coordinator::{
-    Answer, Cause, Command, Coordinator, Outcome, PeerId, PeerKind, Time,
-};
+use rte_hotplug::engine::answer::Answer;
+use rte_hotplug::engine::coordinator::{Command, Coordinator, PeerId, PeerKind, Time};
 use rte_hotplug::engine::journal::Journal;
-use rte_hotplug::engine::order::OperationId;
+use rte_hotplug::engine::operation::OperationId;
+use rte_hotplug::engine::outcome::{Cause, Outcome};
 use rte_hotplug::engine::patience::Patience;
 use rte_hotplug::engine::roster::Roster;
 use rte_hotplug::proto::wire::{Device, Message, Request, Step};

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
-use rte_hotplug::engine::coordinator::{Answer, Time};
+use rte_hotplug::engine::answer::Answer;
+use rte_hotplug::engine::coordinator::Time;
 use rte_hotplug::engine::participant::{Effect, Participant, Task};
 use rte_hotplug::proto::wire::{Device, Hello, Message, Reply, Request, Step};
 

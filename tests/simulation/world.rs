@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::time::Duration;
 
-use rte_hotplug::engine::coordinator::{Answer, Limits, PeerId, Time};
-use rte_hotplug::engine::order::OperationId;
+use rte_hotplug::engine::answer::Answer;
+use rte_hotplug::engine::coordinator::{Limits, PeerId, Time};
+use rte_hotplug::engine::operation::OperationId;
 use rte_hotplug::engine::participant::Task;
 use rte_hotplug::proto::wire::{Device, Message, Step};
 
