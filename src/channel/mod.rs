@@ -60,9 +60,7 @@ impl Done {
     pub fn failed(error: &Error) -> Self {
         Self { answer: Answer::Failed(error.code(), error.to_string()), devargs: None }
     }
-}
 
-impl Done {
     /// What came of an attach that did, or did not have to, change anything.
     pub fn attach(new: bool) -> Self {
         Self { answer: if new { Answer::Changed } else { Answer::Unchanged }, devargs: None }

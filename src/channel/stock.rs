@@ -1,13 +1,21 @@
-//! What the primary's side needs to ask processes that have EAL's own hotplug only.
+//! Processes that have EAL's own hotplug only, as the primary's side has to do with them.
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::operation::Inbox;
+use super::hub::Hub;
+use super::members::State;
+use super::operation::{Inbox, Plan};
 use super::reactor::Reactor;
+use super::{check_length, label};
 use crate::engine::coordinator::PeerId;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::proto::eal::EAL_DEVARGS_SIZE;
 use crate::proto::wire::Step;
+
+/// How often it is looked what a process that has just started is.
+const NEWCOMER_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Peers that have EAL's own hotplug only.
 pub trait StockPeers: Send + Sync {
@@ -33,4 +41,73 @@ pub trait StockSession: Send {
     fn is_settled(&self) -> bool;
     /// The operation is over.
     fn close(self: Box<Self>, reactor: &Reactor);
+}
+
+impl Hub {
+    /// Refuses what no frame, or no stock peer, could carry; nothing has changed yet.
+    pub(super) fn check_size(&self, plan: &Plan<'_>) -> Result<()> {
+        check_length(plan.device, plan.devargs)?;
+        let length = plan.devargs.count_bytes();
+        if plan.step == Step::Attach
+            && length >= EAL_DEVARGS_SIZE
+            && plan.with_stock_peers
+            && self.has_stock_peers()
+        {
+            return Err(Error::new(
+                Kind::TooBig,
+                format!(
+                    "{}: the devargs have {length} bytes, a process without librte_hotplug is \
+                     there and takes at most {}",
+                    label(plan.device),
+                    EAL_DEVARGS_SIZE - 1
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The EAL sockets of secondaries that are no members.
+    pub(super) fn stock_sockets(&self) -> Vec<OsString> {
+        let Some(stock) = &self.options.stock else { return vec![] };
+        let mut sockets = stock.sockets();
+        if sockets.is_empty() {
+            return sockets;
+        }
+        {
+            let state = self.state.lock();
+            sockets.retain(|socket| state.members.values().all(|m| m.eal_socket != *socket));
+        }
+        sockets.retain(|socket| stock.is_there(socket));
+        sockets
+    }
+
+    /// Whether nobody without this library owes an answer any more.
+    pub(super) fn is_answered(&self, state: &mut State) -> bool {
+        let owed = std::mem::take(&mut state.unanswered);
+        for mut stock in owed {
+            stock.look_after();
+            if stock.is_settled() {
+                stock.close(&self.reactor);
+            } else {
+                state.unanswered.push(stock);
+            }
+        }
+        state.unanswered.is_empty()
+    }
+
+    /// Whether there is a process without this library; who has just started is waited for.
+    fn has_stock_peers(&self) -> bool {
+        loop {
+            let sockets = self.stock_sockets();
+            let stock = self.options.stock.as_ref();
+            let is_new = |socket: &OsString| stock.is_some_and(|stock| stock.is_new(socket));
+            if sockets.iter().any(|socket| !is_new(socket)) {
+                return true;
+            }
+            if sockets.is_empty() {
+                return false;
+            }
+            std::thread::sleep(NEWCOMER_INTERVAL);
+        }
+    }
 }
