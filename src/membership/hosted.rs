@@ -1,20 +1,12 @@
-//! How this process comes into its group and leaves it: at EAL's start and end in the hosted mode, by
-//! the command line in the embedded one.
+//! The hosted mode: a process comes with EAL's start and goes with its end.
 
-use std::ffi::{CStr, OsString, c_int};
+use std::ffi::{CStr, c_int};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
-use crate::channel::hub::{Hub, HubOptions};
-use crate::channel::link::{Link, LinkOptions};
-use crate::channel::stock::StockPeers;
-use crate::embedded;
-use crate::embedded::options::{Options, ProcType};
-use crate::embedded::runtime::{self, PrimaryLock};
+use crate::channel::hub::Hub;
+use crate::channel::link::Link;
 use crate::error::{Error, Kind, Result};
 use crate::group::{Role, Site};
 use crate::hosted::apart::Mark;
@@ -22,38 +14,19 @@ use crate::hosted::host::{Host, MpAction};
 use crate::hosted::mp::{self, Registered};
 use crate::hosted::stock_peers::{Peers, SOCKET_PREFIX};
 use crate::hosted::stock_primary::StockPrimary;
-use crate::hosted::{self, eal_socket, threads, vdev};
+use crate::hosted::{Platform, eal_socket, threads, vdev};
 use crate::ports::DeviceId;
 use crate::process::{Mode, Process, process};
 use crate::proto::eal::{EAL_REQUEST_SIZE, EalRequest};
 use crate::proto::wire::Device;
-use crate::sys::{fork, thread};
-
-/// How long a secondary waits for a primary that is starting.
-const START_LIMIT: Duration = Duration::from_secs(10);
-/// How often a secondary looks for a primary.
-const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+use crate::sys::thread;
 
 /// How long a process without this library that does not read its answer is tried.
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
-/// What is known about membership besides the role.
-#[derive(Default)]
-pub struct Membership {
-    stage: Mutex<Stage>,
-    /// Set while a secondary starts or ends.
-    mark: Mutex<Option<Mark>>,
-    /// Held while the group is looked for behind EAL's back.
-    finding: Mutex<()>,
-    /// EAL's own handler, to be put back when its host cannot be worked with.
-    stock_action: Mutex<Option<MpAction>>,
-    embedded: Mutex<Embedded>,
-    changed: Condvar,
-}
-
 /// How far the hosted mode has come.
 #[derive(Default)]
-enum Stage {
+pub(super) enum Stage {
     /// EAL has not registered its handler, as far as we know.
     #[default]
     Unknown,
@@ -65,21 +38,6 @@ enum Stage {
     Off,
     /// EAL ends.
     Stopping,
-}
-
-/// What an embedded process keeps.
-#[derive(Default)]
-struct Embedded {
-    lock: Option<PrimaryLock>,
-    /// The command line.
-    options: Option<Options>,
-    directory: Option<PathBuf>,
-    /// Looks for a new primary.
-    search: Option<JoinHandle<()>>,
-    /// The number of starts and ends: a search of an earlier one is over.
-    generation: u64,
-    /// The number of forks at which it started.
-    forks: u32,
 }
 
 impl Process {
@@ -117,7 +75,7 @@ impl Process {
     }
 
     /// EAL has started: a secondary joins now.
-    pub(crate) fn join_group(&'static self, platform: &hosted::Platform) {
+    pub(crate) fn join_group(&'static self, platform: &Platform) {
         if matches!(*self.membership.stage.lock(), Stage::Unknown) {
             self.take_over(platform);
         }
@@ -139,7 +97,7 @@ impl Process {
     }
 
     /// Makes sure that the group is known: for a DPDK that was initialised behind our back.
-    pub(crate) fn ensure_group(&'static self, platform: &hosted::Platform) {
+    pub(crate) fn ensure_group(&'static self, platform: &Platform) {
         if !matches!(*self.membership.stage.lock(), Stage::Unknown) {
             return;
         }
@@ -187,19 +145,19 @@ impl Process {
     }
 
     /// Puts EAL's own handler back.
-    pub(crate) fn give_back(&'static self, platform: &hosted::Platform) {
+    pub(crate) fn give_back(&'static self, platform: &Platform) {
         self.leave_group();
         self.put_back(platform);
     }
 
-    fn put_back(&'static self, platform: &hosted::Platform) {
+    fn put_back(&'static self, platform: &Platform) {
         let hosted = platform.hosted;
         if let Some(action) = self.membership.stock_action.lock().take() {
             mp::put_back(hosted.host, hosted.eal, action);
         }
     }
 
-    fn take_over(&'static self, platform: &hosted::Platform) {
+    fn take_over(&'static self, platform: &Platform) {
         let hosted = platform.hosted;
         match mp::take_over(hosted.host, hosted.eal, self) {
             Ok(registered) => self.host_registered(platform, registered),
@@ -207,7 +165,7 @@ impl Process {
         }
     }
 
-    fn host_registered(&'static self, platform: &hosted::Platform, registered: Registered) {
+    fn host_registered(&'static self, platform: &Platform, registered: Registered) {
         let stage = match registered {
             Registered::NotYet => return,
             Registered::Off => Stage::Off,
@@ -237,7 +195,7 @@ impl Process {
         *self.membership.stage.lock() = stage;
     }
 
-    fn mark_apart(&'static self, platform: &hosted::Platform) {
+    fn mark_apart(&'static self, platform: &Platform) {
         let mut mark = self.membership.mark.lock();
         if let (None, Some(own)) = (&*mark, eal_socket::own(platform.hosted)) {
             let directory = platform.hosted.eal.runtime_directory();
@@ -252,39 +210,13 @@ impl Process {
         }
     }
 
-    fn hosted_hub(&'static self, platform: &hosted::Platform) -> Result<Arc<Hub>> {
+    fn hosted_hub(&'static self, platform: &Platform) -> Result<Arc<Hub>> {
         let directory = runtime_directory(platform)?;
         let stock = Peers::of(&directory, platform.hosted.alignment());
         self.open_hub(&directory, false, Some(Box::new(stock)))
     }
 
-    fn open_hub(
-        &'static self,
-        directory: &Path,
-        embedded: bool,
-        stock: Option<Box<dyn StockPeers>>,
-    ) -> Result<Arc<Hub>> {
-        Hub::open(HubOptions {
-            directory: directory.to_owned(),
-            embedded,
-            local: self,
-            timeouts: &self.group.timeouts,
-            counters: &self.group.counters,
-            stock,
-        })
-    }
-
-    fn link_options(&'static self, embedded: bool, eal_socket: OsString) -> LinkOptions {
-        LinkOptions {
-            embedded,
-            eal_socket,
-            local: self,
-            timeouts: &self.group.timeouts,
-            counters: &self.group.counters,
-        }
-    }
-
-    fn secondary_role(&'static self, platform: &hosted::Platform) -> Role {
+    fn secondary_role(&'static self, platform: &Platform) -> Role {
         let directory = match runtime_directory(platform) {
             Ok(directory) => directory,
             Err(error) => {
@@ -301,159 +233,6 @@ impl Process {
         }
         let hosted = platform.hosted;
         Role::StockSecondary(StockPrimary::new(&directory, hosted, &self.group.timeouts, self))
-    }
-
-    /// Finds out what this process is in the embedded group that the command line names. It comes into
-    /// it later, with [`Self::open_embedded_group`] or [`Self::join_embedded_group`].
-    pub(crate) fn choose_embedded_group(&'static self, options: &Options) -> Result<()> {
-        let mut kept = self.membership.embedded.lock();
-        let (generation, forks) = (kept.generation + 1, fork::count());
-        *kept = Embedded { generation, forks, ..Embedded::default() };
-        kept.options = Some(options.clone());
-        if options.no_shconf || options.in_memory {
-            if options.proc_type == ProcType::Secondary {
-                return Err(Error::new(
-                    Kind::Invalid,
-                    "--proc-type=secondary needs what --no-shconf or --in-memory switch off",
-                ));
-            }
-            return Ok(());
-        }
-        let directory = runtime::directory(options.file_prefix.as_deref())?;
-        kept.directory = Some(directory.clone());
-        if options.proc_type != ProcType::Secondary {
-            kept.lock = runtime::lock(&directory)?;
-            if kept.lock.is_some() {
-                return Ok(());
-            }
-            if options.proc_type == ProcType::Primary {
-                return Err(Error::new(
-                    Kind::Busy,
-                    format!(
-                        "another primary process uses {}: choose another --file-prefix, or \
-                         --proc-type=secondary",
-                        directory.display()
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    /// An embedded secondary has the devices that its buses found: it comes into the group.
-    pub(crate) fn join_embedded_group(&'static self) -> Result<()> {
-        let directory = {
-            let kept = self.membership.embedded.lock();
-            match (&kept.lock, &kept.directory) {
-                (None, Some(directory)) => directory.clone(),
-                _ => return Ok(()),
-            }
-        };
-        let link = self.find_primary(&directory)?;
-        self.group.enter(Role::Secondary(link));
-        Ok(())
-    }
-
-    /// The embedded primary has its devices: secondaries may come.
-    pub(crate) fn open_embedded_group(&'static self) -> Result<()> {
-        let kept = self.membership.embedded.lock();
-        let (Some(_), Some(directory)) = (&kept.lock, &kept.directory) else { return Ok(()) };
-        let hub = self.open_hub(directory, true, None)?;
-        self.group.enter(Role::Primary(hub));
-        Ok(())
-    }
-
-    /// The embedded runtime ends.
-    pub(crate) fn leave_embedded_group(&'static self) {
-        let search = {
-            let mut kept = self.membership.embedded.lock();
-            let generation = kept.generation + 1;
-            let before =
-                std::mem::replace(&mut *kept, Embedded { generation, ..Embedded::default() });
-            self.membership.changed.notify_all();
-            if before.forks != fork::count() {
-                // Its thread is not here, and its lock is its parent's.
-                std::mem::forget(before);
-                None
-            } else {
-                before.search
-            }
-        };
-        if let Some(search) = search {
-            // It does not panic, and ends soon.
-            let _ = search.join();
-        }
-        self.group.leave();
-    }
-
-    /// The primary has gone. An embedded secondary joins the next one; DPDK's cannot outlive theirs.
-    pub(crate) fn look_for_another_primary(&'static self) {
-        let mut kept = self.membership.embedded.lock();
-        let Some(directory) = kept.directory.clone() else { return };
-        let generation = kept.generation;
-        let search = thread::start("hotplug-rejoin", move || self.search(&directory, generation));
-        match search {
-            // The search before has found the primary that has gone now.
-            Ok(search) => kept.search = Some(search),
-            Err(error) => log::error!("multi-process: cannot look for a new primary: {error}"),
-        }
-    }
-
-    fn search(&'static self, directory: &Path, generation: u64) {
-        loop {
-            {
-                let mut kept = self.membership.embedded.lock();
-                if kept.generation == generation {
-                    self.membership.changed.wait_for(&mut kept, LOOK_INTERVAL);
-                }
-                if kept.generation != generation {
-                    return;
-                }
-            }
-            match Link::join(directory, self.link_options(true, OsString::new())) {
-                Ok(Some(link)) => {
-                    self.enter_again(link, generation);
-                    return;
-                }
-                Ok(None) => {}
-                Err(error) => log::debug!("{error}"),
-            }
-        }
-    }
-
-    /// A new primary was found, if it still matters.
-    fn enter_again(&'static self, link: Arc<Link>, generation: u64) {
-        let kept = self.membership.embedded.lock();
-        let role = match kept.generation == generation {
-            true => self.group.enter(Role::Secondary(link.clone())),
-            false => Role::Secondary(link.clone()),
-        };
-        drop(kept);
-        if let Role::Secondary(before) = role {
-            before.close();
-        }
-        log::debug!("joined a new primary process");
-    }
-
-    fn find_primary(&'static self, directory: &Path) -> Result<Arc<Link>> {
-        let limit = Instant::now() + START_LIMIT;
-        loop {
-            let joined = Link::join(directory, self.link_options(true, OsString::new()))?;
-            if let Some(link) = joined {
-                return Ok(link);
-            }
-            // One that holds the lock without listening is starting.
-            if !runtime::is_locked(directory) || Instant::now() >= limit {
-                return Err(Error::new(
-                    Kind::NotFound,
-                    format!(
-                        "no primary process in {}: start it first, with the same --file-prefix",
-                        directory.display()
-                    ),
-                ));
-            }
-            std::thread::sleep(LOOK_INTERVAL);
-        }
     }
 }
 
@@ -490,7 +269,7 @@ impl mp::Server for Process {
     }
 }
 
-impl Site for hosted::Platform {
+impl Site for Platform {
     fn attached(&self, process: &'static Process, device: DeviceId) {
         process.ports.learn(self, device);
     }
@@ -500,32 +279,15 @@ impl Site for hosted::Platform {
     }
 
     fn is_private(&self, _process: &'static Process, device: &Device) -> bool {
-        hosted::Platform::is_private(self, &device.bus, &device.name)
+        Platform::is_private(self, &device.bus, &device.name)
     }
 
     fn is_unwanted(&self, _process: &'static Process, device: &Device) -> bool {
-        hosted::Platform::is_unwanted(self, &device.bus, &device.name)
+        Platform::is_unwanted(self, &device.bus, &device.name)
     }
 
     fn is_common_bus(&self, bus: &CStr) -> bool {
         self.has_host_bus(bus)
-    }
-}
-
-impl Site for embedded::Platform {
-    fn is_private(&self, process: &'static Process, device: &Device) -> bool {
-        process.group.is_private(device)
-    }
-
-    fn is_unwanted(&self, process: &'static Process, device: &Device) -> bool {
-        let kept = process.membership.embedded.lock();
-        kept.options
-            .as_ref()
-            .is_some_and(|options| embedded::is_unwanted(options, &device.bus, &device.name))
-    }
-
-    fn is_common_bus(&self, _bus: &CStr) -> bool {
-        false
     }
 }
 
@@ -534,7 +296,7 @@ fn is_from_us(peer: &Path) -> bool {
     peer.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(SOCKET_PREFIX.as_bytes()))
 }
 
-fn runtime_directory(platform: &hosted::Platform) -> Result<PathBuf> {
+fn runtime_directory(platform: &Platform) -> Result<PathBuf> {
     platform.hosted.eal.runtime_directory().map(Path::to_owned).ok_or_else(|| {
         Error::new(Kind::NotSupported, "multi-process: DPDK has no runtime directory")
     })
