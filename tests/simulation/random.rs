@@ -10,7 +10,10 @@ use rte_hotplug::engine::coordinator::{PeerId, Time};
 use rte_hotplug::engine::roster::Standing;
 use rte_hotplug::proto::wire::{Device, Step};
 
-use crate::world::{Action, Drivers, Own, PRIMARY, Pid, Random, World, devargs, device};
+use crate::drivers::Drivers;
+use crate::process::{Action, Own};
+use crate::rng::Random;
+use crate::world::{PRIMARY, Pid, World, devargs, device};
 
 const RUNS: u64 = 3000;
 const NAMES: [&str; 3] = ["a", "b", "c"];

@@ -8,7 +8,8 @@ use rte_hotplug::engine::coordinator::Time;
 use rte_hotplug::engine::participant::{Effect, Participant, Task};
 use rte_hotplug::proto::wire::{Device, Hello, Message, Reply, Request, Step};
 
-use crate::world::{Event, PRIMARY, Pid, Serves, World};
+use crate::drivers::Serves;
+use crate::world::{Event, PRIMARY, Pid, World};
 
 /// In so many parts of the liveness time the primary is asked for a sign of life.
 const SILENT_ROUNDS: u32 = 4;
