@@ -288,9 +288,11 @@ impl ports::Bus for HostBus {
     }
 
     fn is_probed(&self, device: DeviceId) -> bool {
-        // SAFETY: the engine asks only for devices that the bus lists.
-        let driver = unsafe { self.driver_of(device) };
-        !driver.is_null() && !PROBING.lock().contains(&device)
+        // Read while the bus walks its list: another thread may detach the device.
+        let at = self.hosted.layout.device_driver;
+        // SAFETY: the bus lists the device.
+        let driver = self.if_listed(device, |d| unsafe { read::<*const c_void>(d, at) });
+        driver.is_some_and(|driver| !driver.is_null()) && !PROBING.lock().contains(&device)
     }
 
     fn arguments(&self, device: DeviceId) -> CString {
