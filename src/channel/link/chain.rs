@@ -22,6 +22,8 @@ const SILENT_ROUNDS: u32 = 4;
 /// The work that waits for one thread: answers to its call, and steps that belong to its operation.
 #[derive(Default)]
 pub(super) struct Chain {
+    /// Whether a call made it, and not a step that the primary asked for.
+    of_call: bool,
     state: Mutex<ChainState>,
     changed: Condvar,
 }
@@ -58,7 +60,7 @@ impl Link {
     ) -> Result<Reply> {
         check_length(device, devargs)?;
         let id = self.next_call.fetch_add(1, Ordering::Relaxed);
-        let (chain, made) = self.enter_chain(id, parent, step, device)?;
+        let chain = self.enter_chain(id, parent, step, device)?;
         let request = Request {
             id,
             lineage: parent.map_or_else(Vec::new, Operation::as_lineage),
@@ -69,19 +71,18 @@ impl Link {
         };
         self.send(&Message::Call(request));
         let answer = self.wait_for_answer(id, &chain, step, device);
-        self.leave_chain(id, &chain, if made { parent } else { None });
+        self.leave_chain(id, &chain, parent);
         answer
     }
 
-    /// Where the calling thread waits: with others of its operation's work, if it has one. Whether
-    /// the chain was made for this call comes second.
+    /// Where the calling thread waits: with others of its operation's work, if it has one.
     fn enter_chain(
         &self,
         call: u64,
         parent: Option<&Operation>,
         step: Step,
         device: &Device,
-    ) -> Result<(Arc<Chain>, bool)> {
+    ) -> Result<Arc<Chain>> {
         let mut state = self.state.lock();
         if state.membership == Membership::Gone {
             return Err(no_answer(device, step, "the primary process is gone"));
@@ -90,20 +91,21 @@ impl Link {
             let why = "the primary process gives no sign of life: is it stopped?";
             return Err(no_answer(device, step, why));
         }
-        let known = parent.and_then(|operation| state.chains.get(&operation.id).cloned());
-        let made = known.is_none();
-        let chain = known.unwrap_or_default();
-        if let (true, Some(operation)) = (made, parent) {
-            state.chains.insert(operation.id, chain.clone());
-        }
+        let new = || Arc::new(Chain { of_call: true, ..Chain::default() });
+        let chain = match parent {
+            Some(operation) => state.chains.entry(operation.id).or_insert_with(new).clone(),
+            None => new(),
+        };
         state.calls.insert(call, chain.clone());
-        Ok((chain, made))
+        Ok(chain)
     }
 
-    fn leave_chain(&self, call: u64, chain: &Arc<Chain>, made_for: Option<&Operation>) {
+    /// The last of an operation's calls takes the chain away that the first has made.
+    fn leave_chain(&self, call: u64, chain: &Arc<Chain>, parent: Option<&Operation>) {
         let mut state = self.state.lock();
         state.calls.remove(&call);
-        if let Some(operation) = made_for {
+        let is_last = !state.calls.values().any(|other| Arc::ptr_eq(other, chain));
+        if let Some(operation) = parent.filter(|_| chain.of_call && is_last) {
             state.chains.remove(&operation.id);
             let left = chain.take_tasks();
             drop(state);

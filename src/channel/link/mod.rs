@@ -70,11 +70,6 @@ struct State {
 }
 
 impl Link {
-    /// Whether the primary is still there.
-    pub fn is_up(&self) -> bool {
-        !self.gone.load(Ordering::Acquire)
-    }
-
     /// The primary, as the only peer that a secondary knows.
     pub fn peers(&self) -> Vec<Peer> {
         let state = self.state.lock();
