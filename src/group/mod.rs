@@ -118,7 +118,7 @@ impl Group {
     }
 
     /// Whether a device of the command line has come to belong to the group.
-    pub fn is_shared(&self, device: &Device) -> bool {
+    fn is_shared(&self, device: &Device) -> bool {
         self.shared.lock().contains(device)
     }
 

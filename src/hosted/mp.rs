@@ -92,6 +92,9 @@ pub fn put_back(host: &Host, eal: &Eal, action: MpAction) {
     set_errno(host, before);
 }
 
+/// How long the full queue of a process without this library is tried.
+pub const REPLY_LIMIT: Duration = Duration::from_secs(5);
+
 /// Answers a request on EAL's wire; a peer that does not read is given up after `limit`.
 pub fn reply(hosted: &Hosted, request: &EalRequest, peer: &Path, limit: Duration) {
     answer(hosted, &request.encode(), peer, limit);

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -27,9 +26,6 @@ pub trait Duties: Sync {
     /// Carries out a request.
     fn carry_out(&'static self, request: &Request) -> Done;
 }
-
-/// How long the primary's full queue is tried.
-const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
 /// This process's side of a stock primary.
 pub struct StockPrimary {
@@ -150,6 +146,6 @@ impl StockPrimary {
         let Some(asker) = asker else { return };
         let (step, devargs) = (request.step, request.devargs.clone());
         let reply = EalRequest { step, devargs, result: answer.code(step) };
-        mp::reply(self.hosted, &reply, &asker, REPLY_LIMIT);
+        mp::reply(self.hosted, &reply, &asker, mp::REPLY_LIMIT);
     }
 }

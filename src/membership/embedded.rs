@@ -158,12 +158,13 @@ impl Process {
     /// A new primary was found, if it still matters.
     fn enter_again(&'static self, link: Arc<Link>, generation: u64) {
         let kept = self.membership.embedded.lock();
-        let role = match kept.generation == generation {
-            true => self.group.enter(Role::Secondary(link.clone())),
-            false => Role::Secondary(link.clone()),
-        };
+        if kept.generation != generation {
+            drop(kept);
+            return link.close();
+        }
+        let before = self.group.enter(Role::Secondary(link));
         drop(kept);
-        if let Role::Secondary(before) = role {
+        if let Role::Secondary(before) = before {
             before.close();
         }
         log::debug!("joined a new primary process");

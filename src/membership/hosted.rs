@@ -21,9 +21,6 @@ use crate::proto::eal::{EAL_REQUEST_SIZE, EalRequest};
 use crate::proto::wire::Device;
 use crate::sys::thread;
 
-/// How long a process without this library that does not read its answer is tried.
-const REPLY_LIMIT: Duration = Duration::from_secs(5);
-
 /// How far the hosted mode has come.
 #[derive(Default)]
 pub(super) enum Stage {
@@ -248,7 +245,7 @@ impl mp::Server for Process {
         match self.group.role() {
             Role::Primary(hub) => hub.workers().run(false, move || {
                 if let Some(result) = process().serve_stock(request.step, &request.devargs) {
-                    mp::reply(hosted, &EalRequest { result, ..request }, &peer, REPLY_LIMIT);
+                    mp::reply(hosted, &EalRequest { result, ..request }, &peer, mp::REPLY_LIMIT);
                 }
             }),
             Role::StockSecondary(stock) => stock.requested(request, peer),
