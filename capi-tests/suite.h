@@ -87,6 +87,14 @@ static inline void suite_use_all_cpus(void)
 	pthread_setaffinity_np(pthread_self(), sizeof(all), &all);
 }
 
+/* All cases, and the end of the EAL: the exit status. */
+static inline int suite_run(const struct test_case *cases, size_t count)
+{
+	int result = run_table(cases, count);
+
+	return rte_eal_cleanup() == 0 ? result : EXIT_FAILURE;
+}
+
 /* Detaches by name; a device that is not there is fine. */
 static inline void suite_detach(const char *name)
 {

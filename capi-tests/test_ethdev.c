@@ -41,11 +41,8 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
-	int result;
-
 	suite_start();
-	result = run_table(cases, sizeof(cases) / sizeof(cases[0]));
-	return rte_eal_cleanup() == 0 ? result : EXIT_FAILURE;
+	return suite_run(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 #else /* SUITE_HOSTED */
@@ -319,15 +316,13 @@ int main(void)
 		(char *)"suite", (char *)"--no-huge", (char *)"-m", (char *)"64", (char *)"--no-pci",
 		(char *)"--vdev", (char *)AT_START, (char *)"--file-prefix", suite_prefix, NULL,
 	};
-	int result;
 
 	suite_name_group();
 	if (rte_eal_init(9, argv) < 0 || !suite_hosted()) {
 		printf("Bail out! not inside DPDK\n");
 		return EXIT_FAILURE;
 	}
-	result = run_table(cases, sizeof(cases) / sizeof(cases[0]));
-	return rte_eal_cleanup() == 0 ? result : EXIT_FAILURE;
+	return suite_run(cases, sizeof(cases) / sizeof(cases[0]));
 }
 
 #endif /* SUITE_HOSTED */

@@ -204,9 +204,6 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
-	int result;
-
 	suite_start();
-	result = run_table(cases, sizeof(cases) / sizeof(cases[0]));
-	return rte_eal_cleanup() == 0 ? result : EXIT_FAILURE;
+	return suite_run(cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -162,10 +162,7 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
-	int result;
-
 	suite_start();
 	suite_use_all_cpus();
-	result = run_table(cases, sizeof(cases) / sizeof(cases[0]));
-	return rte_eal_cleanup() == 0 ? result : EXIT_FAILURE;
+	return suite_run(cases, sizeof(cases) / sizeof(cases[0]));
 }

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../harness.h"
+#include "harness.h"
 
 #define PEERS 24
 #define DEVICES 16
