@@ -116,7 +116,7 @@ static void no_arguments_is_fine(void)
 	CHECK_INT(rte_eal_hotplug_remove("vdev", NULL_DEVICE(6)), 0);
 }
 
-/* With other processes: mp/test_group.c. */
+/* With other processes: mp/test_group_*.c. */
 static void nobody_else_is_in_the_group(void)
 {
 	struct rte_hotplug_statistics statistics = { .size = sizeof(statistics) };

@@ -5,10 +5,10 @@
  *
  * usage: test_mixes PEER LIBRARY
  */
+#include <unistd.h>
+
 #include "group.h"
 
-#define FAILS (-EIO)
-#define SILENT (-ENOMSG)
 #define PROCESSES 3
 
 /* Which processes have the library: the primary, two secondaries. */
@@ -354,20 +354,16 @@ static void late_stock_secondary(void)
 	group_close();
 }
 
-#define CASES (MIXES * (DRIVERS + 7))
-
 static struct variant {
 	const struct mix *mix;
 	const struct driver *driver;
 	void (*run)(void);
-	char name[2 * NAME_SIZE];
-} variants[CASES];
-static struct test_case cases[CASES];
-static size_t count, current;
+} variants[MIXES * (DRIVERS + 7)];
+static size_t count;
 
-static void run_variant(void)
+static void run_variant(const void *what)
 {
-	const struct variant *variant = &variants[current++];
+	const struct variant *variant = what;
 
 	mix = variant->mix;
 	driver = variant->driver;
@@ -376,14 +372,10 @@ static void run_variant(void)
 
 static void add(const char *name, void (*run)(void), const struct mix *in, const struct driver *of)
 {
-	struct variant *variant = &variants[count];
-
-	variant->mix = in;
-	variant->driver = of;
-	variant->run = run;
-	snprintf(variant->name, sizeof(variant->name), "%s%s%s%s", name, of != NULL ? of->name : "",
-		 in != NULL ? ": " : "", in != NULL ? in->name : "");
-	cases[count++] = (struct test_case){ variant->name, run_variant };
+	variants[count] = (struct variant){ in, of, run };
+	group_add_case(run_variant, &variants[count++], "%s%s%s%s", name,
+		       of != NULL ? of->name : "", in != NULL ? ": " : "",
+		       in != NULL ? in->name : "");
 }
 
 static void add_all(void)
@@ -408,8 +400,6 @@ static void add_all(void)
 
 int main(int argc, char **argv)
 {
-	int result;
-
 	if (argc != 3) {
 		fprintf(stderr, "usage: %s PEER LIBRARY\n", argv[0]);
 		return EXIT_FAILURE;
@@ -418,8 +408,5 @@ int main(int argc, char **argv)
 	make_files();
 	atexit(remove_files);
 	add_all();
-	result = run_table(cases, count);
-	if (group.count > 0)
-		group_show_log();
-	return result;
+	return group_run_cases();
 }
