@@ -7,26 +7,11 @@
 
 #include <pthread.h>
 #include <semaphore.h>
-#include <stdint.h>
 
 #include <rte_bus_vdev.h>
 
 #include "suite.h"
-
-struct rte_vdev_driver {
-	void *next[2];
-	struct {
-		void *next[2];
-		const char *name, *alias;
-	} driver;
-	int (*probe)(void *vdev);
-	int (*remove)(void *vdev);
-	void *dma[2];
-	uint32_t flags;
-};
-
-void rte_vdev_register(struct rte_vdev_driver *driver);
-void rte_vdev_unregister(struct rte_vdev_driver *driver);
+#include "vdev_driver.h"
 
 static sem_t probing, scanning;
 static pthread_t scanner;

@@ -131,7 +131,7 @@ struct counts {
 struct counts counts_of(struct peer *peer);
 /* A counter of the "statistics" command. */
 long statistic(struct peer *peer, const char *name);
-/* How the driver of a process behaves from now on: see "driver" in peer.c. */
+/* How the driver of a process behaves from now on: see peer_driver.c. */
 void __attribute__((format(printf, 2, 3))) behave(struct peer *peer, const char *format, ...);
 
 /* The process lists these devices, separated by blanks. */
