@@ -10,6 +10,8 @@ import shutil
 import subprocess
 import sys
 
+from tap import show_defects
+
 CRASH = "crash"
 
 # Case, what it is, what stock does (None: any outcome, as it is a race or depends on the release), what ours does.
@@ -49,17 +51,9 @@ def outcome(program: str, case: str, preload: str | None) -> str:
 
 def main() -> int:
     program, library = (os.path.abspath(argument) for argument in sys.argv[1:3])
-    failed = 0
-    print(f"1..{len(TABLE)}")
-    for number, (case, what, stock, ours) in enumerate(TABLE, 1):
-        seen_stock, seen_ours = outcome(program, case, None), outcome(program, case, library)
-        ok = seen_ours == ours and stock in (None, seen_stock)
-        failed += not ok
-        print(f"{'ok' if ok else 'not ok'} {number} - {what}: stock {seen_stock!r}, "
-              f"ours {seen_ours!r}", flush=True)
-        if not ok:
-            print(f"# expected: stock {stock!r}, ours {ours!r}")
-    return 1 if failed else 0
+    seen = ([outcome(program, case, preload) for preload in (None, library)]
+            for case, *_ in TABLE)
+    return show_defects([row for _, *row in TABLE], seen)
 
 
 if __name__ == "__main__":

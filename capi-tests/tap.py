@@ -3,9 +3,11 @@
 
 import difflib
 import os
+import re
 import shutil
 import signal
 import sys
+import time
 import traceback
 
 CI = bool(os.environ.get("CI"))
@@ -27,6 +29,14 @@ def check(condition, text):
         raise AssertionError(text)
 
 
+def until(condition, what="what should come", limit=30):
+    """Waits for something that no event tells of."""
+    end = time.monotonic() + limit
+    while not condition():
+        check(time.monotonic() < end, f"not within {limit} s: {what}")
+        time.sleep(0.01)
+
+
 def same(actual, expected, what="value"):
     if isinstance(actual, list) and isinstance(expected, list):
         changes = difflib.unified_diff([str(e) for e in expected], [str(a) for a in actual],
@@ -40,6 +50,29 @@ def remove_runtime_directory(prefix):
     user = os.environ.get("XDG_RUNTIME_DIR", "/tmp")
     root = "/var/run" if os.geteuid() == 0 else user
     shutil.rmtree(f"{root}/dpdk/{prefix}", ignore_errors=True)
+
+
+def is_outcome(seen, expected):
+    """None: any outcome; "...": what follows is only shown, as are the seconds at the end."""
+    seen = re.sub(r" \([0-9.]+ s\)$", "", seen)
+    if expected is not None and expected.endswith("..."):
+        return seen.startswith(expected[:-3])
+    return expected in (None, seen)
+
+
+def show_defects(rows, outcomes):
+    """A case for each defect of stock: (what it is, stock's outcome, ours), and the pairs of outcomes
+    seen. The result is the exit status."""
+    failures = 0
+    print(f"1..{len(rows)}", flush=True)
+    for number, ((what, *expected), seen) in enumerate(zip(rows, outcomes), 1):
+        ok = all(is_outcome(*pair) for pair in zip(seen, expected))
+        failures += not ok
+        print(f"{'ok' if ok else 'not ok'} {number} - {what}: stock '{seen[0]}', ours '{seen[1]}'",
+              flush=True)
+        if not ok:
+            print(f"# expected: stock {expected[0]!r}, ours {expected[1]!r}")
+    return 1 if failures else 0
 
 
 class Tap:
