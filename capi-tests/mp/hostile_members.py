@@ -31,9 +31,15 @@ def answered_with(world, end, *answers):
 @hostile("an operation answered twice, and again when it is over")
 def replayed(world):
     with world.counts(late=3, departures=1), world.member() as end:
+        # It goes on until all answers have been read.
+        world.secondary(f"driver only={DEVICE} gate=1")
         number = answered_with(world, end, (0, 0, 0), (0, -5, 0), (2, -5, 0))
+        end.send(wire.PING)
+        end.wait_for(wire.PONG)
+        world.secondary("open")
         # Until it is over, what comes more is ignored; afterwards it is late.
         same(world.primary.finished()[1], 0, "attach")
+        world.secondary("driver")
         late = world.counters()["late"]
         for _ in range(3):
             end.send(wire.REPLY, number, wire.reply(eal_wire.ATTACH, -5))
