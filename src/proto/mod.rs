@@ -1,5 +1,5 @@
-//! Pure parsers: devargs, their key-value lists, PCI addresses, messages between processes. No input
-//! can make them fail otherwise than by an error value.
+//! Pure parsers: devargs, their key-value lists, PCI addresses, kernel events, messages between
+//! processes. No input can make them fail otherwise than by an error value.
 
 #![forbid(unsafe_code)]
 
@@ -8,4 +8,5 @@ pub mod devargs;
 pub mod eal;
 pub mod kvargs;
 pub mod pci;
+pub mod uevent;
 pub mod wire;

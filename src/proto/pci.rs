@@ -1,5 +1,6 @@
 //! PCI addresses as DPDK writes them: `DDDD:BB:DD.F`, the domain optional.
 
+use std::ffi::CString;
 use std::fmt;
 
 /// A PCI address.
@@ -13,6 +14,17 @@ pub struct Address {
     pub device: u8,
     /// Function.
     pub function: u8,
+}
+
+/// What the kernel shows of a PCI function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Differs from that of whatever had its address before.
+    pub identity: u64,
+    /// Its path below `/sys`.
+    pub devpath: CString,
+    /// The kernel driver that is bound to it.
+    pub driver: Option<CString>,
 }
 
 impl Address {

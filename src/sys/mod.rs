@@ -2,7 +2,9 @@
 
 pub mod dl;
 pub mod fork;
+pub mod netlink;
 pub mod peers;
 pub mod pidfd;
+pub mod sysfs;
 pub mod thread;
 pub mod unix;
