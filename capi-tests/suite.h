@@ -78,6 +78,14 @@ static inline void suite_start(void)
 #endif
 }
 
+/* So many repetitions, or fewer where each takes much longer: SUITE_SCALE is the divisor. */
+static inline int suite_scaled(int repetitions)
+{
+	const char *divisor = getenv("SUITE_SCALE");
+
+	return divisor != NULL ? repetitions / atoi(divisor) : repetitions;
+}
+
 /* EAL binds the main thread to one processor, and threads would inherit that. */
 static inline void suite_use_all_cpus(void)
 {

@@ -26,6 +26,12 @@
 
 
 /**
+ * RTE_DEV_EVENT_ADD tells that vfio-pci, uio_pci_generic or igb_uio is bound to a device and it can be
+ * probed, instead of that the kernel has found it: for rte_hotplug_event_policy_set().
+ */
+#define RTE_HOTPLUG_EVENT_ADD_AFTER_BIND 1
+
+/**
  * How this library serves the process.
  */
 enum rte_hotplug_mode_type {
@@ -97,6 +103,44 @@ enum rte_hotplug_peer_state {
 };
 
 /**
+ * What happened to a kernel object.
+ */
+enum rte_hotplug_uevent_action {
+	/**
+	 * It is there.
+	 */
+	RTE_HOTPLUG_UEVENT_ADD = 1,
+	/**
+	 * It has gone.
+	 */
+	RTE_HOTPLUG_UEVENT_REMOVE = 2,
+	/**
+	 * Something about it is different.
+	 */
+	RTE_HOTPLUG_UEVENT_CHANGE = 3,
+	/**
+	 * It has another name.
+	 */
+	RTE_HOTPLUG_UEVENT_MOVE = 4,
+	/**
+	 * It works.
+	 */
+	RTE_HOTPLUG_UEVENT_ONLINE = 5,
+	/**
+	 * It does not work for now.
+	 */
+	RTE_HOTPLUG_UEVENT_OFFLINE = 6,
+	/**
+	 * A driver has it; DRIVER names it.
+	 */
+	RTE_HOTPLUG_UEVENT_BIND = 7,
+	/**
+	 * No driver has it any more.
+	 */
+	RTE_HOTPLUG_UEVENT_UNBIND = 8,
+};
+
+/**
  * A bus registered with rte_hotplug_bus_register().
  */
 struct rte_hotplug_bus;
@@ -105,6 +149,11 @@ struct rte_hotplug_bus;
  * A driver registered with rte_hotplug_driver_register().
  */
 struct rte_hotplug_driver;
+
+/**
+ * An event of the kernel, during the call of a callback. Opaque.
+ */
+struct rte_hotplug_uevent;
 
 /**
  * Whether a name can be a device of the bus: 0 if so, like DPDK's bus parse.
@@ -290,6 +339,51 @@ struct rte_hotplug_statistics {
 	 * Processes refused: another user, another version, another kind of process.
 	 */
 	uint64_t refused;
+};
+
+/**
+ * Called for an event of the kernel.
+ *
+ * event is valid during the call; arg is what was registered.
+ */
+typedef void (*rte_hotplug_uevent_cb)(const struct rte_hotplug_uevent *event, void *arg);
+
+/**
+ * What the monitor of device events has seen since this process started.
+ */
+struct rte_hotplug_monitor_statistics {
+	/**
+	 * sizeof(struct rte_hotplug_monitor_statistics)
+	 */
+	size_t size;
+	/**
+	 * Events that the kernel sent, of every subsystem.
+	 */
+	uint64_t received;
+	/**
+	 * Additions and removals that were told, each to all callbacks for its device.
+	 */
+	uint64_t delivered;
+	/**
+	 * Messages that somebody else than the kernel sent; ignored.
+	 */
+	uint64_t foreign;
+	/**
+	 * Messages that make no sense; ignored.
+	 */
+	uint64_t malformed;
+	/**
+	 * How often the kernel had to drop events.
+	 */
+	uint64_t overruns;
+	/**
+	 * Events that were found out by looking at the devices after that.
+	 */
+	uint64_t recovered;
+	/**
+	 * Events that had been told before in another way, and were not told again.
+	 */
+	uint64_t repeated;
 };
 
 #ifdef __cplusplus
@@ -637,6 +731,129 @@ int rte_hotplug_timeouts_set(const struct rte_hotplug_timeouts *timeouts);
  * May be called from any thread.
  */
 int rte_hotplug_statistics_get(struct rte_hotplug_statistics *statistics);
+
+/**
+ * Registers a callback for all that the kernel tells of devices, while the monitor runs.
+ *
+ * It is told every action of every subsystem. Callbacks run as those of
+ * rte_dev_event_callback_register() do, for the same event after them.
+ *
+ * @param subsystem
+ *   The subsystem to hear of, "pci" or "vfio" for instance; NULL for all. Copied.
+ * @param cb
+ *   The function to call. It may call every function of this library.
+ * @param arg
+ *   Handed to cb; stays the caller's, who keeps it until the callback is unregistered.
+ * @return
+ *   0 on success;
+ *   -EINVAL: cb is NULL;
+ *   -EEXIST: the same function, argument and subsystem are registered;
+ *   -ENOTSUP: every call goes to this DPDK's own functions, whose monitor does not tell;
+ *   -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_uevent_callback_register(const char *subsystem,
+					 rte_hotplug_uevent_cb cb,
+					 void *arg);
+
+/**
+ * Unregisters callbacks.
+ *
+ * After a success none of them runs any more, except one that unregisters itself from inside.
+ *
+ * @param subsystem
+ *   The subsystem they were registered for; NULL for every one.
+ * @param cb
+ *   The function.
+ * @param arg
+ *   The argument; (void *)-1 for every argument.
+ * @return
+ *   How many were unregistered;
+ *   -EINVAL: cb is NULL;
+ *   -ENOENT: none matches;
+ *   -EAGAIN: one of them runs in another thread; all stay registered;
+ *   -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_uevent_callback_unregister(const char *subsystem,
+					   rte_hotplug_uevent_cb cb,
+					   void *arg);
+
+/**
+ * Tells what happened.
+ *
+ * @param event
+ *   An event, inside of its callback.
+ * @return
+ *   An enum rte_hotplug_uevent_action; -EINVAL: event is NULL; -EIO: a defect of this library.
+ *
+ * May be called from inside the callback only.
+ */
+int rte_hotplug_uevent_action(const struct rte_hotplug_uevent *event);
+
+/**
+ * Tells the kernel's number of an event.
+ *
+ * @param event
+ *   An event, inside of its callback.
+ * @return
+ *   The number, which grows with each event of the machine; 0 for an event that the kernel had to drop
+ *   and that was found out by looking at the devices, or when event is NULL.
+ *
+ * May be called from inside the callback only.
+ */
+uint64_t rte_hotplug_uevent_seqnum(const struct rte_hotplug_uevent *event);
+
+/**
+ * Tells a value that the kernel gave with an event.
+ *
+ * @param event
+ *   An event, inside of its callback.
+ * @param key
+ *   "DEVPATH", "SUBSYSTEM", "DRIVER", "PCI_SLOT_NAME", or any other key of the kernel's.
+ * @return
+ *   The value, valid until the callback returns; NULL when there is none, or an argument is NULL.
+ *
+ * May be called from inside the callback only.
+ */
+const char *rte_hotplug_uevent_get(const struct rte_hotplug_uevent *event, const char *key);
+
+/**
+ * Says when devices are announced, from the next event on.
+ *
+ * @param flags
+ *   0, or RTE_HOTPLUG_EVENT_ADD_AFTER_BIND.
+ * @return
+ *   0 on success; -EINVAL: there is no such flag;
+ *   -ENOTSUP: every call goes to this DPDK's own functions; -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_event_policy_set(unsigned int flags);
+
+/**
+ * Tells when devices are announced.
+ *
+ * @return
+ *   0, or RTE_HOTPLUG_EVENT_ADD_AFTER_BIND.
+ *
+ * May be called from any thread.
+ */
+unsigned int rte_hotplug_event_policy_get(void);
+
+/**
+ * Tells what the monitor of device events has seen.
+ *
+ * @param statistics
+ *   Filled in; its size has to be set.
+ * @return
+ *   0 on success; -EINVAL: statistics is NULL or its size is wrong; -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_monitor_statistics_get(struct rte_hotplug_monitor_statistics *statistics);
 
 #ifdef __cplusplus
 }  // extern "C"

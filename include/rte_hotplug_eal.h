@@ -179,15 +179,26 @@ int rte_dev_event_callback_unregister(const char *device_name,
  * @param event
  *   RTE_DEV_EVENT_ADD or RTE_DEV_EVENT_REMOVE; other values do nothing.
  *
- * Callbacks run on the calling thread, with no lock held. As the function of the same name in DPDK.
+ * Callbacks run on the calling thread, with no lock held. One exception: the removal of a device that
+ * vfio-pci holds, told on DPDK's interrupt thread, is delivered right after it on that thread, since
+ * DPDK's PCI bus holds a lock meanwhile. As the function of the same name in DPDK.
  */
-void rte_dev_event_callback_process(const char *device_name, enum rte_dev_event_type event);
+void rte_dev_event_callback_process(const char *device_name,
+				    enum rte_dev_event_type event);
 
 /**
  * Starts the monitor of the kernel's device events.
  *
+ * It is counted: each start needs a stop. From the first start on, the addition and the removal of
+ * every PCI device is told to the callbacks that are registered for it, in order: on DPDK's interrupt
+ * thread, embedded on a thread of its own. Slow callbacks lose nothing. Only messages of the kernel
+ * are believed. When the kernel has lost events because they came faster than anybody could take them,
+ * the devices are looked at and what was missed is told.
+ *
  * @return
- *   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+ *   0: it runs;
+ *   -EMFILE, -ENFILE, -ENOMEM, -EAGAIN and other codes of the system: it does not run, as there is no
+ *   socket or thread for it; -EIO: a defect of this library.
  *
  * May be called from any thread. As the function of the same name in DPDK ("Kernel Device
  * Events").
@@ -195,13 +206,16 @@ void rte_dev_event_callback_process(const char *device_name, enum rte_dev_event_
 int rte_dev_event_monitor_start(void);
 
 /**
- * Stops the monitor of the kernel's device events.
+ * Stops the monitor of the kernel's device events, with the last of its users.
+ *
+ * What has not been told by then is not told any more. A callback that runs in another thread is not
+ * waited for; rte_dev_event_callback_unregister() says whether one does.
  *
  * @return
- *   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+ *   0, also when it did not run; -EIO: a defect of this library.
  *
- * May be called from any thread. As the function of the same name in DPDK ("Kernel Device
- * Events").
+ * May be called from any thread and from inside a callback. As the function of the same name in DPDK
+ * ("Kernel Device Events").
  */
 int rte_dev_event_monitor_stop(void);
 

@@ -26,9 +26,11 @@ pub mod channel;
 pub mod embedded;
 pub mod engine;
 pub mod error;
+mod events;
 pub mod group;
 #[allow(unsafe_code)]
 pub mod hosted;
+mod kernel;
 pub mod logging;
 pub mod membership;
 pub mod operations;

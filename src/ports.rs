@@ -5,8 +5,12 @@
 
 use std::ffi::{CStr, CString};
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
+use crate::engine::tracker::Snapshot;
 use crate::error::{Error, Result};
+use crate::proto::pci::Function;
+use crate::proto::uevent::{Malformed, Uevent};
 
 /// Names a device: the address of its C `struct rte_device`.
 ///
@@ -104,6 +108,35 @@ pub trait Platform {
     ///
     /// Never looks behind the address unless a bus lists it.
     fn locate(&self, device: DeviceId) -> Option<(Self::Bus, CString)>;
+}
+
+/// Where device events come from.
+pub trait UeventSource {
+    /// The next thing that happens; waits for it, with a limit no longer than that.
+    fn receive(&mut self, limit: Option<Duration>) -> Incoming;
+    /// What the system shows of a PCI function now; `None` when it is not there.
+    fn look(&mut self, device: &CStr) -> Option<Function>;
+    /// All PCI functions that there are now.
+    fn snapshot(&mut self) -> Result<Snapshot>;
+}
+
+/// What comes from a source of device events.
+#[derive(Debug)]
+pub enum Incoming {
+    /// An event.
+    Event(Uevent),
+    /// A message that the kernel did not send.
+    Foreign,
+    /// A message that makes no sense.
+    Malformed(Malformed),
+    /// Events were lost.
+    Lost,
+    /// All that had come has been taken. Told once before it waits.
+    Idle,
+    /// The limit is over.
+    TimedOut,
+    /// Nothing will come any more.
+    Stopped,
 }
 
 /// `bus:name` for messages; bytes that are not UTF-8 are replaced.

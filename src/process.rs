@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use crate::embedded::{self, options::Options};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
+use crate::events::Events;
 use crate::group::{Group, Role};
 use crate::hosted::ethdev::Ports;
 use crate::hosted::host::Host;
@@ -30,6 +31,8 @@ pub struct Process {
     pub ports: Ports,
     /// The processes that share their devices with this one.
     pub group: Group,
+    /// The threads of its device events.
+    pub(crate) events: Events,
     /// How it came into the group.
     pub(crate) membership: Membership,
     /// The EAL in this process, once it was found.
@@ -170,6 +173,7 @@ impl Process {
     /// The host's `rte_eal_cleanup` is about to run: its channel closes, calls are local only.
     pub fn host_stops(&'static self) {
         if let Some(Mode::Hosted(_)) = self.host_mode() {
+            self.end_events();
             self.leave_group();
         }
     }
@@ -229,6 +233,7 @@ impl Process {
         if matches!(*embedded, Embedded::Implicit | Embedded::Initialised) {
             *embedded = Embedded::Stopping;
             drop(embedded);
+            self.end_events();
             self.leave_embedded_group();
             self.embedded_platform().stop(&self.engine);
             *self.embedded.lock() = Embedded::Stopped;

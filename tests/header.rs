@@ -105,10 +105,14 @@ fn generate(guard: &str, types: &str, excluded: impl Fn(&str) -> bool) -> String
     );
     let all = public_names();
     config.export.exclude = all.into_iter().filter(|name| excluded(name)).collect();
-    config.export.include =
-        ["rte_hotplug_mode_type", "rte_hotplug_device_state_type", "rte_hotplug_peer_state"]
-            .map(str::to_owned)
-            .into();
+    config.export.include = [
+        "rte_hotplug_mode_type",
+        "rte_hotplug_device_state_type",
+        "rte_hotplug_peer_state",
+        "rte_hotplug_uevent_action",
+    ]
+    .map(str::to_owned)
+    .into();
     let mut out = vec![];
     cbindgen::Builder::new()
         .with_src(root().join("src/capi/dev.rs"))
@@ -119,6 +123,7 @@ fn generate(guard: &str, types: &str, excluded: impl Fn(&str) -> bool) -> String
         .with_src(root().join("src/capi/driver.rs"))
         .with_src(root().join("src/capi/device.rs"))
         .with_src(root().join("src/capi/group.rs"))
+        .with_src(root().join("src/capi/uevent.rs"))
         .with_config(config)
         .generate()
         .expect("cbindgen reads the source")
@@ -149,6 +154,11 @@ fn public_names() -> Vec<String> {
         "rte_hotplug_peer",
         "rte_hotplug_timeouts",
         "rte_hotplug_statistics",
+        "rte_hotplug_uevent_action",
+        "rte_hotplug_uevent",
+        "rte_hotplug_uevent_cb",
+        "rte_hotplug_monitor_statistics",
+        "RTE_HOTPLUG_EVENT_ADD_AFTER_BIND",
     ];
     functions.chain(types.map(str::to_owned)).collect()
 }

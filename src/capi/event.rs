@@ -82,7 +82,7 @@ pub unsafe extern "C" fn rte_dev_event_callback_register(
             };
         }
         let callback = CCallback { function, argument: cb_arg };
-        let invoke = Box::new(move |device: &CStr, event| callback.call(device, event));
+        let invoke = Box::new(move |device: &CStr, event: &Event| callback.call(device, *event));
         // SAFETY: the caller's promise.
         let device = unsafe { optional(device_name) };
         process().engine.callbacks.register(device, identity(function, cb_arg), invoke).map(|()| 0)
@@ -138,7 +138,9 @@ pub unsafe extern "C" fn rte_dev_event_callback_unregister(
 /// @param event
 ///   RTE_DEV_EVENT_ADD or RTE_DEV_EVENT_REMOVE; other values do nothing.
 ///
-/// Callbacks run on the calling thread, with no lock held. As the function of the same name in DPDK.
+/// Callbacks run on the calling thread, with no lock held. One exception: the removal of a device that
+/// vfio-pci holds, told on DPDK's interrupt thread, is delivered right after it on that thread, since
+/// DPDK's PCI bus holds a lock meanwhile. As the function of the same name in DPDK.
 ///
 /// # Safety
 /// `device_name` is NULL or a C string.
@@ -160,33 +162,43 @@ pub unsafe extern "C" fn rte_dev_event_callback_process(
                 return Err(Error::new(Kind::Invalid, format!("there is no event type {other}")));
             }
         };
-        process().engine.callbacks.process(device, event);
-        Ok(0)
+        process().report_event(device, event).map(|()| 0)
     });
 }
 
 /// Starts the monitor of the kernel's device events.
 ///
+/// It is counted: each start needs a stop. From the first start on, the addition and the removal of
+/// every PCI device is told to the callbacks that are registered for it, in order: on DPDK's interrupt
+/// thread, embedded on a thread of its own. Slow callbacks lose nothing. Only messages of the kernel
+/// are believed. When the kernel has lost events because they came faster than anybody could take them,
+/// the devices are looked at and what was missed is told.
+///
 /// @return
-///   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+///   0: it runs;
+///   -EMFILE, -ENFILE, -ENOMEM, -EAGAIN and other codes of the system: it does not run, as there is no
+///   socket or thread for it; -EIO: a defect of this library.
 ///
 /// May be called from any thread. As the function of the same name in DPDK ("Kernel Device
 /// Events").
 #[unsafe(no_mangle)]
 pub extern "C" fn rte_dev_event_monitor_start() -> c_int {
-    switch("rte_dev_event_monitor_start", |stock| stock.monitor_start)
+    returning_code("rte_dev_event_monitor_start", || process().start_monitor())
 }
 
-/// Stops the monitor of the kernel's device events.
+/// Stops the monitor of the kernel's device events, with the last of its users.
+///
+/// What has not been told by then is not told any more. A callback that runs in another thread is not
+/// waited for; rte_dev_event_callback_unregister() says whether one does.
 ///
 /// @return
-///   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+///   0, also when it did not run; -EIO: a defect of this library.
 ///
-/// May be called from any thread. As the function of the same name in DPDK ("Kernel Device
-/// Events").
+/// May be called from any thread and from inside a callback. As the function of the same name in DPDK
+/// ("Kernel Device Events").
 #[unsafe(no_mangle)]
 pub extern "C" fn rte_dev_event_monitor_stop() -> c_int {
-    switch("rte_dev_event_monitor_stop", |stock| stock.monitor_stop)
+    returning_code("rte_dev_event_monitor_stop", || process().stop_monitor())
 }
 
 /// Enables the handling of faults and of removals under a running application.

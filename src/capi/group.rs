@@ -2,10 +2,9 @@
 //! the group.
 
 use std::ffi::{c_char, c_int, c_uint};
-use std::mem::size_of;
 use std::time::Duration;
 
-use super::{is_null, returning_code};
+use super::{is_null, returning_code, sized};
 use crate::channel::{self, PeerState};
 use crate::engine::coordinator::Limits;
 use crate::error::{Error, Kind, Result};
@@ -214,23 +213,6 @@ fn know_group() -> Result<()> {
         process().ensure_group(&platform);
     }
     Ok(())
-}
-
-/// A struct of the caller's whose first member says how large it is.
-///
-/// # Safety
-/// `pointer` is NULL or a struct whose size member is set, and whose size it tells truly.
-unsafe fn sized<'a, T>(
-    pointer: *mut T,
-    what: &'static str,
-    size: impl Fn(&T) -> usize,
-) -> Result<&'a mut T> {
-    // SAFETY: the caller's promise.
-    let value = unsafe { pointer.as_mut() }.ok_or_else(|| is_null(what))?;
-    if size(value) != size_of::<T>() {
-        return Err(Error::new(Kind::Invalid, format!("{what}: its size is not set to sizeof")));
-    }
-    Ok(value)
 }
 
 fn milliseconds(time: Duration) -> u32 {

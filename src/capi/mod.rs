@@ -20,6 +20,7 @@ mod ethdev;
 mod event;
 mod group;
 mod load;
+mod uevent;
 
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,6 +33,7 @@ pub use eal::*;
 pub use ethdev::*;
 pub use event::*;
 pub use group::*;
+pub use uevent::*;
 
 use crate::error::{Error, Kind, Result};
 
@@ -103,6 +105,23 @@ unsafe fn optional<'a>(pointer: *const c_char) -> Option<&'a CStr> {
 /// The error for a NULL that is not a string.
 fn is_null(what: &'static str) -> Error {
     Error::new(Kind::Invalid, format!("{what} is NULL"))
+}
+
+/// A struct of the caller's whose first member says how large it is.
+///
+/// # Safety
+/// `pointer` is NULL or a struct whose size member is set, and whose size it tells truly.
+unsafe fn sized<'a, T>(
+    pointer: *mut T,
+    what: &'static str,
+    size: impl Fn(&T) -> usize,
+) -> Result<&'a mut T> {
+    // SAFETY: the caller's promise.
+    let value = unsafe { pointer.as_mut() }.ok_or_else(|| is_null(what))?;
+    if size(value) != size_of::<T>() {
+        return Err(Error::new(Kind::Invalid, format!("{what}: its size is not set to sizeof")));
+    }
+    Ok(value)
 }
 
 #[cfg(test)]

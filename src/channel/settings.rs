@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::engine::coordinator::Limits;
+use crate::engine::counters::counters;
 
 /// The variables that set the timeouts, in milliseconds.
 const LIVENESS_VARIABLE: &str = "RTE_HOTPLUG_LIVENESS_MS";
@@ -70,26 +71,9 @@ fn of(place: &AtomicU64, variable: &str, default: Duration) -> Duration {
     value
 }
 
-macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What has happened in this process; for C in this order.
-        #[derive(Default)]
-        pub struct Counters { $($(#[$doc])* pub $name: Counter,)* }
-
-        /// The counters at one time.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-        pub struct Counts { $($(#[$doc])* pub $name: u64,)* }
-
-        impl Counters {
-            /// Their values.
-            pub fn read(&self) -> Counts {
-                Counts { $($name: self.$name.0.load(Ordering::Relaxed),)* }
-            }
-        }
-    };
-}
-
 counters! {
+    /// What has happened in this process; for C in this order.
+    Counters read as Counts:
     /// Operations that succeeded in every process.
     succeeded,
     /// Operations that failed and left every process as it was.
@@ -112,17 +96,6 @@ counters! {
     bad_frames,
     /// Connections refused: another user, another version, another kind of process.
     refused,
-}
-
-/// A number that only grows.
-#[derive(Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// One more.
-    pub fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Device event callbacks: register, unregister, process.
+//! Event callbacks: register, unregister, process.
 //!
 //! The semantics are stock's since DPDK 24.11 with two repairs: a callback is never freed under a
 //! running call, and a callback may unregister itself.
@@ -32,13 +32,13 @@ pub struct CallbackId {
 /// The argument value that matches every argument on unregister.
 pub const ANY_ARGUMENT: usize = usize::MAX;
 
-type Invoke = Box<dyn Fn(&CStr, Event) + Send + Sync>;
+type Invoke<E> = Box<dyn Fn(&CStr, &E) + Send + Sync>;
 
-struct Callback {
+struct Callback<E> {
     id: CallbackId,
-    /// The device it is for; `None` means all.
-    device: Option<CString>,
-    invoke: Invoke,
+    /// The subject it is for; `None` means all.
+    subject: Option<CString>,
+    invoke: Invoke<E>,
     state: Mutex<State>,
 }
 
@@ -49,26 +49,36 @@ struct State {
     running: Vec<ThreadId>,
 }
 
-/// The registered callbacks, called in order of registration.
-#[derive(Default)]
-pub struct Callbacks {
-    list: Mutex<Vec<Arc<Callback>>>,
+/// The callbacks that are registered for events of one kind, called in order of registration.
+pub struct Callbacks<E> {
+    list: Mutex<Vec<Arc<Callback<E>>>>,
 }
 
-impl Callbacks {
-    /// Registers a callback for one device, or for all with `None`.
+impl<E> Default for Callbacks<E> {
+    fn default() -> Self {
+        Self { list: Mutex::default() }
+    }
+}
+
+impl<E> Callbacks<E> {
+    /// Registers a callback for one subject, a device for instance, or for all with `None`.
     ///
-    /// [`Kind::Exists`] when the same function, argument and device are registered.
-    pub fn register(&self, device: Option<&CStr>, id: CallbackId, invoke: Invoke) -> Result<()> {
+    /// [`Kind::Exists`] when the same function, argument and subject are registered.
+    pub fn register(
+        &self,
+        subject: Option<&CStr>,
+        id: CallbackId,
+        invoke: Invoke<E>,
+    ) -> Result<()> {
         let state = Mutex::default();
-        let callback = Callback { id, device: device.map(CStr::to_owned), invoke, state };
+        let callback = Callback { id, subject: subject.map(CStr::to_owned), invoke, state };
         let mut list = self.list.lock();
-        if list.iter().any(|c| c.id == id && c.device.as_deref() == device) {
+        if list.iter().any(|c| c.id == id && c.subject.as_deref() == subject) {
             // What the caller gave is dropped with no lock held: it may call us.
             drop(list);
             return Err(Error::new(
                 Kind::Exists,
-                "event callback: the same function, argument and device are registered already",
+                "event callback: the same function and argument are registered for it already",
             ));
         }
         list.push(Arc::new(callback));
@@ -77,15 +87,15 @@ impl Callbacks {
 
     /// Unregisters every match and returns how many there were.
     ///
-    /// `device` `None` matches every device, [`ANY_ARGUMENT`] every argument. When one of the
+    /// `subject` `None` matches every subject, [`ANY_ARGUMENT`] every argument. When one of the
     /// matches runs in another thread all stay registered and the error is [`Kind::Again`]; after a
     /// success none of them runs, except one that unregistered itself from inside.
-    pub fn unregister(&self, device: Option<&CStr>, id: CallbackId) -> Result<usize> {
+    pub fn unregister(&self, subject: Option<&CStr>, id: CallbackId) -> Result<usize> {
         // Dropped last, with no lock held: what it was registered with may call us.
         let matching: Vec<_>;
         let mut list = self.list.lock();
         let me = ThreadId::current();
-        matching = list.iter().filter(|c| c.matches(device, id)).cloned().collect();
+        matching = list.iter().filter(|c| c.matches(subject, id)).cloned().collect();
         if matching.is_empty() {
             return Err(Error::new(Kind::NotFound, "event callback: no such registration"));
         }
@@ -103,48 +113,53 @@ impl Callbacks {
         Ok(matching.len())
     }
 
-    /// Calls every callback that wants events of this device, with no lock held.
-    pub fn process(&self, device: &CStr, event: Event) {
+    /// Whether nobody wants to hear anything.
+    pub fn is_empty(&self) -> bool {
+        self.list.lock().is_empty()
+    }
+
+    /// Calls every callback that wants events of this subject, with no lock held.
+    pub fn process(&self, subject: &CStr, event: &E) {
         let snapshot: Vec<_> = {
             let list = self.list.lock();
-            list.iter().filter(|c| c.wants(device)).cloned().collect()
+            list.iter().filter(|c| c.wants(subject)).cloned().collect()
         };
         for callback in snapshot {
             if let Some(_running) = self.start(&callback) {
-                (callback.invoke)(device, event);
+                (callback.invoke)(subject, event);
             }
         }
     }
 
     /// Marks the callback as running here, unless it has been unregistered meanwhile.
-    fn start<'a>(&self, callback: &'a Callback) -> Option<Running<'a>> {
+    fn start<'a>(&self, callback: &'a Callback<E>) -> Option<Running<'a>> {
         let _list = self.list.lock();
         let mut state = callback.state.lock();
         if state.removed {
             return None;
         }
         state.running.push(ThreadId::current());
-        Some(Running(callback))
+        Some(Running(&callback.state))
     }
 }
 
-impl Callback {
-    fn matches(&self, device: Option<&CStr>, id: CallbackId) -> bool {
+impl<E> Callback<E> {
+    fn matches(&self, subject: Option<&CStr>, id: CallbackId) -> bool {
         let argument = id.argument == ANY_ARGUMENT || self.id.argument == id.argument;
-        let device = device.is_none() || self.device.as_deref() == device;
-        self.id.function == id.function && argument && device
+        let subject = subject.is_none() || self.subject.as_deref() == subject;
+        self.id.function == id.function && argument && subject
     }
 
-    fn wants(&self, device: &CStr) -> bool {
-        self.device.as_deref().is_none_or(|mine| mine == device)
+    fn wants(&self, subject: &CStr) -> bool {
+        self.subject.as_deref().is_none_or(|mine| mine == subject)
     }
 }
 
-struct Running<'a>(&'a Callback);
+struct Running<'a>(&'a Mutex<State>);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state.lock();
+        let mut state = self.0.lock();
         let me = ThreadId::current();
         if let Some(at) = state.running.iter().rposition(|t| *t == me) {
             state.running.remove(at);
@@ -161,7 +176,7 @@ mod tests {
 
     const ID: CallbackId = CallbackId { function: 1, argument: 2 };
 
-    fn counter(hits: &Arc<AtomicUsize>) -> Invoke {
+    fn counter(hits: &Arc<AtomicUsize>) -> Invoke<Event> {
         let hits = hits.clone();
         Box::new(move |_, _| {
             hits.fetch_add(1, Ordering::SeqCst);
@@ -172,8 +187,8 @@ mod tests {
     fn names_are_compared_exactly() {
         let (callbacks, hits) = (Callbacks::default(), Arc::default());
         callbacks.register(Some(c"a"), ID, counter(&hits)).unwrap();
-        callbacks.process(c"ab", Event::Add);
-        callbacks.process(c"a", Event::Add);
+        callbacks.process(c"ab", &Event::Add);
+        callbacks.process(c"a", &Event::Add);
         assert_eq!(hits.load(Ordering::SeqCst), 1);
         let twice = callbacks.register(Some(c"a"), ID, counter(&hits)).unwrap_err();
         assert_eq!(twice.kind(), Kind::Exists);
@@ -195,24 +210,24 @@ mod tests {
 
     #[test]
     fn a_callback_unregisters_itself() {
-        let callbacks: Arc<Callbacks> = Arc::default();
+        let callbacks: Arc<Callbacks<Event>> = Arc::default();
         let (inner, (tx, rx)) = (callbacks.clone(), channel());
         let tx = Mutex::new(tx);
-        let invoke: Invoke = Box::new(move |_, _| {
+        let invoke: Invoke<Event> = Box::new(move |_, _| {
             tx.lock().send(inner.unregister(None, ID).unwrap()).unwrap();
         });
         callbacks.register(None, ID, invoke).unwrap();
-        callbacks.process(c"a", Event::Remove);
-        callbacks.process(c"a", Event::Remove);
+        callbacks.process(c"a", &Event::Remove);
+        callbacks.process(c"a", &Event::Remove);
         assert_eq!(rx.try_iter().collect::<Vec<_>>(), [1]);
     }
 
     #[test]
     fn running_elsewhere_means_again_and_all_stay() {
-        let callbacks: Arc<Callbacks> = Arc::default();
+        let callbacks: Arc<Callbacks<Event>> = Arc::default();
         let ((entered, inside), (leave, may_leave)) = (channel(), channel::<()>());
         let ends = Mutex::new((entered, may_leave));
-        let invoke: Invoke = Box::new(move |_, _| {
+        let invoke: Invoke<Event> = Box::new(move |_, _| {
             let ends = ends.lock();
             ends.0.send(()).unwrap();
             ends.1.recv().unwrap();
@@ -220,7 +235,7 @@ mod tests {
         callbacks.register(Some(c"a"), ID, invoke).unwrap();
         callbacks.register(Some(c"b"), ID, Box::new(|_, _| ())).unwrap();
         let runner = callbacks.clone();
-        let thread = thread::spawn(move || runner.process(c"a", Event::Add));
+        let thread = thread::spawn(move || runner.process(c"a", &Event::Add));
         inside.recv().unwrap();
         assert_eq!(callbacks.unregister(None, ID).unwrap_err().kind(), Kind::Again);
         leave.send(()).unwrap();

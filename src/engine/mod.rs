@@ -6,8 +6,10 @@ pub mod answer;
 pub mod attach;
 pub mod callbacks;
 pub mod coordinator;
+pub mod counters;
 pub mod detach;
 pub mod journal;
+pub mod monitor;
 pub mod operation;
 pub mod order;
 pub mod outcome;
@@ -15,8 +17,13 @@ pub mod participant;
 pub mod patience;
 pub mod roster;
 mod thread_id;
+pub mod tracker;
 
+use callbacks::{Callbacks, Event};
+use monitor::Monitor;
 use order::Order;
+
+use crate::proto::uevent::Uevent;
 
 /// The engine's state, one per process.
 #[derive(Default)]
@@ -24,5 +31,9 @@ pub struct Engine {
     /// Who works on which device.
     pub order: Order,
     /// The registered device event callbacks.
-    pub callbacks: callbacks::Callbacks,
+    pub callbacks: Callbacks<Event>,
+    /// The registered callbacks for events as the kernel tells them, by subsystem.
+    pub uevent_callbacks: Callbacks<Uevent>,
+    /// The monitor of the kernel's device events.
+    pub monitor: Monitor,
 }

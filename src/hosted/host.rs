@@ -65,6 +65,11 @@ functions! {
     optional {
         ctrl_thread_create: "rte_ctrl_thread_create" as CtrlThreadCreate,
         thread_create_control: "rte_thread_create_control" as ThreadCreateControl,
+        alarm_set: "rte_eal_alarm_set" as
+            unsafe extern "C" fn(u64, AlarmCallback, *mut c_void) -> c_int,
+        alarm_cancel: "rte_eal_alarm_cancel" as
+            unsafe extern "C" fn(AlarmCallback, *mut c_void) -> c_int,
+        thread_is_intr: "rte_thread_is_intr" as unsafe extern "C" fn() -> c_int,
         devargs_reset: "rte_devargs_reset" as unsafe extern "C" fn(*mut c_void),
         bus_find_driver: "rte_bus_find_driver" as
             unsafe extern "C" fn(*const c_void, *const c_void, *const c_void) -> *mut c_void,
@@ -77,6 +82,9 @@ functions! {
         dev_numa_node: "rte_dev_numa_node" as unsafe extern "C" fn(*const c_void) -> c_int,
     }
 }
+
+/// `rte_eal_alarm_callback`
+pub type AlarmCallback = extern "C" fn(*mut c_void);
 
 /// `rte_ctrl_thread_create`, up to 23.07.
 pub type CtrlThreadCreate = unsafe extern "C" fn(
@@ -194,6 +202,12 @@ impl Eal {
     pub fn is_primary(&self) -> bool {
         // SAFETY: takes nothing, reads the host's configuration.
         unsafe { (self.process_type)() == 0 }
+    }
+
+    /// Whether the calling thread is the one on which EAL handles interrupts and alarms.
+    pub fn is_interrupt_thread(&self) -> bool {
+        // SAFETY: takes nothing, compares thread ids.
+        self.thread_is_intr.is_some_and(|ask| unsafe { ask() != 0 })
     }
 
     /// The runtime directory of the file prefix.

@@ -1,5 +1,6 @@
 //! The engine's platform over a live DPDK EAL: its buses, its devargs, and buses of ours beside them.
 
+pub mod alarm;
 pub mod apart;
 pub mod bus;
 pub mod devargs;

@@ -1,0 +1,353 @@
+//! Which PCI functions there are, as far as events and looks at the system have told: what an event
+//! means for applications, and what was missed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, CString};
+
+use super::callbacks::Event;
+use crate::proto::pci::Function;
+use crate::proto::uevent::{Action, Uevent};
+
+/// All PCI functions at one time.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// By address.
+    pub functions: BTreeMap<CString, Function>,
+    /// The number of the last event that can have happened before.
+    pub until: u64,
+}
+
+/// When a device is announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// As soon as the kernel has it: like stock.
+    #[default]
+    AtOnce,
+    /// When a driver for user space is bound to it: it can be probed then.
+    AfterBind,
+}
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct News {
+    /// The event.
+    pub event: Uevent,
+    /// What it is to those who hear of devices only.
+    pub notice: Option<(CString, Event)>,
+}
+
+/// Drivers under which a program in user space works with a device.
+const USER_DRIVERS: [&CStr; 3] = [c"vfio-pci", c"uio_pci_generic", c"igb_uio"];
+
+/// What is known.
+#[derive(Default)]
+pub struct Tracker {
+    functions: BTreeMap<CString, Function>,
+    /// What was looked at last may contain events up to this number.
+    looked: u64,
+    /// The same for the last look after a loss: those were told by what it found out.
+    settled: u64,
+    /// Functions whose removal was told before the kernel's own event.
+    leaving: BTreeSet<CString>,
+}
+
+impl Tracker {
+    /// Begins with what is there; nothing of it is news.
+    pub fn begin(&mut self, snapshot: Snapshot) {
+        *self = Self { functions: snapshot.functions, looked: snapshot.until, ..Self::default() };
+    }
+
+    /// An event has come; `now` is what the system shows of its device at this time. What it was told
+    /// before is nothing new.
+    pub fn accept(&mut self, event: Uevent, now: Option<Function>, policy: Policy) -> Vec<News> {
+        let Some(device) = event.pci_device().map(CStr::to_owned) else {
+            return vec![News { event, notice: None }];
+        };
+        if event.seqnum() <= self.settled && self.is_known(&event, &device) {
+            return vec![];
+        }
+        // Gone again, it has an identity like no other: its removal comes, or is found out.
+        let gone = || Function { identity: 0, devpath: event.devpath().to_owned(), driver: None };
+        let now = now.unwrap_or_else(gone);
+        let mut news = vec![];
+        if event.action() == Action::Add && self.has_missed_removal(&event, &device, &now) {
+            let remove = Uevent::found_out(Action::Remove, &device, &now.devpath, None);
+            let notice = self.note(Action::Remove, &device, None, policy, &now);
+            news.push(News { event: remove, notice });
+        }
+        let notice = self.note(event.action(), &device, event.driver(), policy, &now);
+        news.push(News { event, notice });
+        news
+    }
+
+    /// Events may have been lost: those that explain what the system shows now, in order.
+    pub fn catch_up(&mut self, snapshot: Snapshot, policy: Policy) -> Vec<News> {
+        let mut missed = vec![];
+        for (device, known) in &self.functions {
+            if snapshot.functions.get(device).is_none_or(|now| now.identity != known.identity) {
+                missed.push((Action::Remove, device.clone(), known.clone()));
+            }
+        }
+        for (device, now) in &snapshot.functions {
+            let known = self.functions.get(device).filter(|known| known.identity == now.identity);
+            if known.is_none() {
+                missed.push((Action::Add, device.clone(), now.clone()));
+            }
+            let before = known.and_then(|known| known.driver.as_ref());
+            if before == now.driver.as_ref() {
+                continue;
+            }
+            if before.is_some() {
+                missed.push((Action::Unbind, device.clone(), now.clone()));
+            }
+            if now.driver.is_some() {
+                missed.push((Action::Bind, device.clone(), now.clone()));
+            }
+        }
+        (self.looked, self.settled) = (snapshot.until, snapshot.until);
+        let told = missed.into_iter().map(|(action, device, function)| {
+            let driver = function.driver.as_deref().filter(|_| action == Action::Bind);
+            let event = Uevent::found_out(action, &device, &function.devpath, driver);
+            let notice = self.note(action, &device, driver, policy, &function);
+            News { event, notice }
+        });
+        told.collect()
+    }
+
+    /// The removal of a device is about to be told before the kernel does: it asks for the device
+    /// back. It asks again until it has it, and each time is told.
+    pub fn requested(&mut self, device: &CStr) {
+        self.leaving.insert(device.to_owned());
+    }
+
+    /// A device has faulted: whether that is news.
+    pub fn faulted(&mut self, device: &CStr) -> bool {
+        self.functions.contains_key(device) && self.leaving.insert(device.to_owned())
+    }
+
+    /// Whether another function was there, whose removal was lost.
+    fn has_missed_removal(&self, add: &Uevent, device: &CStr, now: &Function) -> bool {
+        let Some(before) = self.functions.get(device) else { return false };
+        let is_new = !add.is_synthetic() && add.seqnum() > self.looked;
+        is_new || before.identity != now.identity
+    }
+
+    fn is_known(&self, event: &Uevent, device: &CStr) -> bool {
+        let known = self.functions.get(device);
+        match event.action() {
+            Action::Add => known.is_some(),
+            Action::Remove => known.is_none(),
+            Action::Bind => known.is_some_and(|known| known.driver.as_deref() == event.driver()),
+            Action::Unbind => known.is_none_or(|known| known.driver.is_none()),
+            _ => false,
+        }
+    }
+
+    /// Remembers what happened, and says what to tell of it.
+    fn note(
+        &mut self,
+        action: Action,
+        device: &CStr,
+        driver: Option<&CStr>,
+        policy: Policy,
+        function: &Function,
+    ) -> Option<(CString, Event)> {
+        let event = match action {
+            Action::Add => {
+                // What is bound to it is told by an event of its own.
+                let function = Function { driver: None, ..function.clone() };
+                self.functions.insert(device.to_owned(), function);
+                self.leaving.remove(device);
+                (policy == Policy::AtOnce).then_some(Event::Add)
+            }
+            Action::Remove => {
+                self.functions.remove(device);
+                (!self.leaving.remove(device)).then_some(Event::Remove)
+            }
+            Action::Bind => {
+                self.leaving.remove(device);
+                if let Some(known) = self.functions.get_mut(device) {
+                    known.driver = driver.map(CStr::to_owned);
+                }
+                let usable = driver.is_some_and(is_user_driver);
+                (policy == Policy::AfterBind && usable).then_some(Event::Add)
+            }
+            Action::Unbind => {
+                if let Some(known) = self.functions.get_mut(device) {
+                    known.driver = None;
+                }
+                None
+            }
+            _ => None,
+        };
+        event.map(|event| (device.to_owned(), event))
+    }
+}
+
+/// Whether programs in user space can work with what this kernel driver holds.
+pub fn is_user_driver(driver: &CStr) -> bool {
+    USER_DRIVERS.contains(&driver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &CStr = c"0000:00:05.0";
+    const B: &CStr = c"0000:00:06.0";
+
+    fn function(identity: u64, driver: Option<&CStr>) -> Function {
+        let driver = driver.map(CStr::to_owned);
+        Function { identity, devpath: c"/devices/x".to_owned(), driver }
+    }
+
+    fn snapshot(functions: &[(&CStr, Function)], until: u64) -> Snapshot {
+        let functions = functions.iter().map(|(name, f)| ((*name).to_owned(), f.clone()));
+        Snapshot { functions: functions.collect(), until }
+    }
+
+    fn event(action: Action, device: &CStr, driver: Option<&CStr>, seqnum: u64) -> Uevent {
+        let found = Uevent::found_out(action, device, c"/devices/x", driver).to_message();
+        let text = String::from_utf8(found).unwrap();
+        let text = text.replace("SEQNUM=0", &format!("SEQNUM={seqnum}"));
+        Uevent::parse(text.as_bytes()).unwrap()
+    }
+
+    fn synthetic(event: Uevent) -> Uevent {
+        let message = [&*event.to_message(), b"SYNTH_UUID=0\0"].concat();
+        Uevent::parse(&message).unwrap()
+    }
+
+    /// What one event comes to.
+    fn accept(tracker: &mut Tracker, event: Uevent, now: Option<Function>) -> Vec<Option<Event>> {
+        let news = tracker.accept(event, now, Policy::AtOnce);
+        news.into_iter().map(|news| news.notice.map(|(_, event)| event)).collect()
+    }
+
+    fn actions(missed: &[News]) -> Vec<(Action, CString)> {
+        let device = |news: &News| news.event.pci_device().unwrap().to_owned();
+        missed.iter().map(|news| (news.event.action(), device(news))).collect()
+    }
+
+    #[test]
+    fn events_are_told_one_to_one() {
+        let mut tracker = Tracker::default();
+        tracker.begin(snapshot(&[(A, function(1, None))], 10));
+        for seqnum in [5, 11, 12] {
+            let add = synthetic(event(Action::Add, A, None, seqnum));
+            let told = accept(&mut tracker, add, Some(function(1, None)));
+            assert_eq!(told, [Some(Event::Add)]);
+        }
+        for seqnum in [13, 14] {
+            let remove = event(Action::Remove, B, None, seqnum);
+            assert_eq!(accept(&mut tracker, remove, None), [Some(Event::Remove)]);
+        }
+        for action in [Action::Change, Action::Bind, Action::Unbind, Action::Offline] {
+            let other = event(action, A, Some(c"vfio-pci"), 15);
+            assert_eq!(accept(&mut tracker, other, None), [None]);
+        }
+    }
+
+    #[test]
+    fn what_was_missed_is_found_out_once() {
+        let mut tracker = Tracker::default();
+        tracker.begin(snapshot(&[(A, function(1, None)), (B, function(2, None))], 10));
+        let now = snapshot(&[(B, function(3, Some(c"vfio-pci")))], 20);
+        let missed = tracker.catch_up(now.clone(), Policy::AtOnce);
+        let expected = [
+            (Action::Remove, A.to_owned()),
+            (Action::Remove, B.to_owned()),
+            (Action::Add, B.to_owned()),
+            (Action::Bind, B.to_owned()),
+        ];
+        assert_eq!(actions(&missed), expected);
+        let told: Vec<_> = missed.into_iter().filter_map(|news| news.notice).collect();
+        let expected = [(A, Event::Remove), (B, Event::Remove), (B, Event::Add)];
+        assert_eq!(told, expected.map(|(device, event)| (device.to_owned(), event)));
+        assert!(tracker.catch_up(now, Policy::AtOnce).is_empty());
+    }
+
+    #[test]
+    fn events_on_their_way_during_a_look_are_not_told_twice() {
+        let mut tracker = Tracker::default();
+        tracker.begin(snapshot(&[(A, function(1, None))], 10));
+        tracker.catch_up(snapshot(&[(B, function(2, Some(c"vfio-pci")))], 20), Policy::AtOnce);
+        for late in [
+            event(Action::Remove, A, None, 18),
+            event(Action::Add, B, None, 19),
+            event(Action::Bind, B, Some(c"vfio-pci"), 20),
+        ] {
+            assert_eq!(accept(&mut tracker, late, None), []);
+        }
+        // Gone and come again before the look: both are news.
+        let remove = event(Action::Remove, B, None, 20);
+        assert_eq!(accept(&mut tracker, remove, None), [Some(Event::Remove)]);
+        let add = event(Action::Add, B, None, 20);
+        assert_eq!(accept(&mut tracker, add, None), [Some(Event::Add)]);
+    }
+
+    #[test]
+    fn one_that_was_gone_when_looked_at_is_missed_later() {
+        let mut tracker = Tracker::default();
+        let add = event(Action::Add, A, None, 1);
+        assert_eq!(accept(&mut tracker, add, None), [Some(Event::Add)]);
+        let missed = tracker.catch_up(snapshot(&[], 2), Policy::AtOnce);
+        assert_eq!(actions(&missed), [(Action::Remove, A.to_owned())]);
+    }
+
+    #[test]
+    fn a_lost_removal_is_told_before_the_next_of_that_address() {
+        let mut tracker = Tracker::default();
+        tracker.begin(snapshot(&[(A, function(1, None))], 10));
+        let add = event(Action::Add, A, None, 12);
+        let told = accept(&mut tracker, add.clone(), Some(function(2, None)));
+        assert_eq!(told, [Some(Event::Remove), Some(Event::Add)]);
+        let told = accept(&mut tracker, add.clone(), Some(function(2, None)));
+        assert_eq!(
+            told,
+            [Some(Event::Remove), Some(Event::Add)],
+            "replaced before it was looked at"
+        );
+        let told = accept(&mut tracker, synthetic(add), Some(function(2, None)));
+        assert_eq!(told, [Some(Event::Add)]);
+    }
+
+    #[test]
+    fn added_when_its_driver_is_bound() {
+        let mut tracker = Tracker::default();
+        let accept = |tracker: &mut Tracker, action, driver| {
+            let event = event(action, A, driver, 1);
+            let news = tracker.accept(event, Some(function(1, driver)), Policy::AfterBind);
+            news.into_iter().map(|n| n.notice.map(|(_, event)| event)).collect::<Vec<_>>()
+        };
+        assert_eq!(accept(&mut tracker, Action::Add, None), [None]);
+        assert_eq!(accept(&mut tracker, Action::Bind, Some(c"e1000e")), [None]);
+        assert_eq!(accept(&mut tracker, Action::Unbind, None), [None]);
+        assert_eq!(accept(&mut tracker, Action::Bind, Some(c"vfio-pci")), [Some(Event::Add)]);
+        assert_eq!(accept(&mut tracker, Action::Remove, None), [Some(Event::Remove)]);
+        let now = snapshot(&[(B, function(2, Some(c"igb_uio"))), (A, function(3, None))], 9);
+        let missed = tracker.catch_up(now, Policy::AfterBind);
+        let told: Vec<_> = missed.into_iter().filter_map(|news| news.notice).collect();
+        assert_eq!(told, [(B.to_owned(), Event::Add)]);
+    }
+
+    #[test]
+    fn one_removal_is_told_once() {
+        let mut tracker = Tracker::default();
+        tracker.begin(snapshot(&[(A, function(1, Some(c"vfio-pci")))], 1));
+        tracker.requested(A);
+        assert!(!tracker.faulted(A), "it was asked for before");
+        let remove = event(Action::Remove, A, None, 2);
+        assert_eq!(accept(&mut tracker, remove, None), [None]);
+        assert!(!tracker.faulted(A), "it has gone");
+        let add = event(Action::Add, A, None, 3);
+        accept(&mut tracker, add, Some(function(2, None)));
+        assert!(tracker.faulted(A));
+        assert!(!tracker.faulted(A));
+        // It came to another driver instead: its removal is another one.
+        let bind = event(Action::Bind, A, Some(c"uio_pci_generic"), 4);
+        accept(&mut tracker, bind, None);
+        let remove = event(Action::Remove, A, None, 5);
+        assert_eq!(accept(&mut tracker, remove, None), [Some(Event::Remove)]);
+    }
+}

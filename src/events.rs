@@ -1,0 +1,249 @@
+//! The device events of this process: the monitor's threads, and the thread that callbacks run on.
+//!
+//! In a DPDK process that is EAL's interrupt thread, as users expect; embedded it is one of ours.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use nix::sys::eventfd::EventFd;
+use parking_lot::Mutex;
+
+use crate::engine::callbacks::Event;
+use crate::engine::monitor::Reactions;
+use crate::error::{Error, Kind, Result};
+use crate::hosted::alarm::Alarm;
+use crate::kernel::KernelEvents;
+use crate::process::{Mode, Process, process};
+use crate::proto::uevent;
+use crate::sys::sysfs::PciDevices;
+use crate::sys::{fork, thread};
+
+/// How many events are delivered before the interrupt thread may do something else.
+const AT_A_TIME: usize = 32;
+
+/// The threads of this process's device events.
+#[derive(Default)]
+pub(crate) struct Events {
+    watch: Mutex<Watch>,
+    delivery: Mutex<Delivery>,
+}
+
+/// The monitor while it runs.
+#[derive(Default)]
+struct Watch {
+    /// How often it was started without being stopped.
+    users: u32,
+    forks: u32,
+    running: Option<(JoinHandle<()>, Arc<EventFd>)>,
+}
+
+/// Who calls callbacks.
+#[derive(Default)]
+enum Delivery {
+    #[default]
+    None,
+    Alarm(Alarm),
+    Thread(JoinHandle<()>, u32),
+}
+
+impl Process {
+    /// Starts the monitor, or notes one more user of it (`rte_dev_event_monitor_start`).
+    pub fn start_monitor(&'static self) -> Result<i32> {
+        let mode = self.mode()?;
+        if let Mode::Forwarding(host) = mode {
+            return host.stock_switch(host.stock.monitor_start);
+        }
+        self.prepare_delivery(mode)?;
+        let mut watch = self.events.watch.lock();
+        watch.forget_if_forked();
+        if watch.users == 0 {
+            watch.running = Some(self.watch_kernel()?);
+            log::debug!("uevent monitor: started");
+        }
+        watch.users += 1;
+        Ok(0)
+    }
+
+    /// Notes one user less of the monitor, and stops it for the last (`rte_dev_event_monitor_stop`).
+    pub fn stop_monitor(&'static self) -> Result<i32> {
+        if let Mode::Forwarding(host) = self.mode()? {
+            return host.stock_switch(host.stock.monitor_stop);
+        }
+        let mut watch = self.events.watch.lock();
+        watch.forget_if_forked();
+        match watch.users {
+            0 => log::warn!("uevent monitor: it does not run, so it cannot be stopped"),
+            1 => self.end_watch(&mut watch),
+            _ => watch.users -= 1,
+        }
+        Ok(0)
+    }
+
+    /// Tells of an event that did not come from the kernel's messages
+    /// (`rte_dev_event_callback_process`).
+    pub fn report_event(&'static self, device: &CStr, event: Event) -> Result<()> {
+        let mode = self.mode()?;
+        // The kernel wants a device back that vfio-pci holds: it tells so by an interrupt, again and
+        // again until it has it, and announces the removal itself afterwards.
+        let wanted_back = match event {
+            Event::Remove => uevent::pci_name(device).filter(|name| is_under_vfio(name)),
+            Event::Add => None,
+        };
+        if let Some(name) = wanted_back {
+            match mode {
+                // The PCI bus holds a spinlock here.
+                Mode::Hosted(platform) if platform.hosted.eal.is_interrupt_thread() => {
+                    self.prepare_delivery(mode)?;
+                    self.engine.monitor.queue_request(&name);
+                    if !self.wake_delivery() {
+                        self.deliver(AT_A_TIME);
+                    }
+                    return Ok(());
+                }
+                _ => self.engine.monitor.requested(&name),
+            }
+        }
+        self.engine.callbacks.process(device, &event);
+        Ok(())
+    }
+
+    /// Fails where all is left to the host's own monitor.
+    pub(crate) fn check_own_monitor(&'static self) -> Result<()> {
+        match self.mode()? {
+            Mode::Forwarding(_) => Err(Error::new(
+                Kind::NotSupported,
+                "every call goes to this DPDK's own functions, also those about events",
+            )),
+            Mode::Hosted(_) | Mode::Embedded(_) => Ok(()),
+        }
+    }
+
+    /// Ends everything about events: EAL, or the embedded runtime, ends.
+    pub(crate) fn end_events(&'static self) {
+        let mut watch = self.events.watch.lock();
+        watch.forget_if_forked();
+        if watch.users > 0 {
+            self.end_watch(&mut watch);
+        }
+        drop(watch);
+        let delivery = std::mem::take(&mut *self.events.delivery.lock());
+        match delivery {
+            Delivery::None => {}
+            Delivery::Alarm(alarm) => alarm.cancel(),
+            Delivery::Thread(thread, forks) => {
+                self.engine.monitor.end_delivery();
+                let is_here = thread.thread().id() == std::thread::current().id();
+                if forks == fork::count() && !is_here {
+                    // It does not panic: its work is caught.
+                    let _ = thread.join();
+                }
+            }
+        }
+    }
+
+    fn watch_kernel(&'static self) -> Result<(JoinHandle<()>, Arc<EventFd>)> {
+        let mut source = KernelEvents::open()?;
+        let stop = source.stopper();
+        self.engine.monitor.begin(&mut source)?;
+        let reader = thread::start("hotplug-uevent", move || {
+            self.engine.monitor.watch(&mut source, &Reacting(self));
+        });
+        reader.map(|thread| (thread, stop)).map_err(|e| no_thread(&e))
+    }
+
+    fn end_watch(&self, watch: &mut Watch) {
+        watch.users = 0;
+        self.engine.monitor.stop();
+        if let Some((reader, stop)) = watch.running.take() {
+            // A full counter wakes as well.
+            let _ = stop.write(1);
+            // It runs no callbacks, so it ends soon; it does not panic.
+            let _ = reader.join();
+        }
+        log::debug!("uevent monitor: stopped");
+    }
+
+    /// Chooses who calls callbacks, and starts it.
+    fn prepare_delivery(&'static self, mode: Mode) -> Result<()> {
+        let mut delivery = self.events.delivery.lock();
+        let stands = match &*delivery {
+            Delivery::None => false,
+            Delivery::Alarm(_) => true,
+            Delivery::Thread(_, forks) => *forks == fork::count(),
+        };
+        if stands {
+            return Ok(());
+        }
+        let alarm = match mode {
+            Mode::Hosted(platform) => Alarm::of(platform.hosted.eal, deliver_some),
+            _ => None,
+        };
+        let prepared = match alarm {
+            Some(alarm) => Delivery::Alarm(alarm),
+            None => {
+                let generation = self.engine.monitor.generation();
+                let thread = thread::start("hotplug-events", move || {
+                    while self.engine.monitor.wait_for_item(generation) {
+                        self.deliver(1);
+                    }
+                });
+                Delivery::Thread(thread.map_err(|e| no_thread(&e))?, fork::count())
+            }
+        };
+        // A thread that is not here after a fork is none to wait for.
+        std::mem::forget(std::mem::replace(&mut *delivery, prepared));
+        Ok(())
+    }
+
+    /// Lets what is queued be delivered soon: whether that is possible.
+    fn wake_delivery(&self) -> bool {
+        match &*self.events.delivery.lock() {
+            Delivery::Alarm(alarm) => alarm.arm(),
+            // It waits for the queue itself.
+            Delivery::Thread(..) => true,
+            Delivery::None => false,
+        }
+    }
+
+    fn deliver(&'static self, at_most: usize) -> bool {
+        let engine = &self.engine;
+        engine.monitor.deliver(&engine.callbacks, &engine.uevent_callbacks, at_most)
+    }
+}
+
+/// What the monitor's reader does besides reading.
+struct Reacting(&'static Process);
+
+impl Reactions for Reacting {
+    fn wake(&self) -> bool {
+        self.0.wake_delivery()
+    }
+
+    fn removed(&self, _device: &CStr) {}
+}
+
+impl Watch {
+    /// In a forked child the monitor does not run.
+    fn forget_if_forked(&mut self) {
+        if self.forks != fork::count() {
+            // Its thread is not here, and its descriptors are closed or the parent's.
+            std::mem::forget(std::mem::take(self));
+            self.forks = fork::count();
+        }
+    }
+}
+
+/// A turn on the interrupt thread: whether there is more.
+fn deliver_some() -> bool {
+    process().deliver(AT_A_TIME)
+}
+
+fn is_under_vfio(device: &CStr) -> bool {
+    PciDevices::from_environment().driver(device).is_some_and(|driver| *driver == *c"vfio-pci")
+}
+
+fn no_thread(error: &std::io::Error) -> Error {
+    let code = -error.raw_os_error().unwrap_or(libc::EAGAIN);
+    Error::new(Kind::Code(code), format!("uevent monitor: cannot start a thread: {error}"))
+}
