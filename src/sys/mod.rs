@@ -5,6 +5,7 @@ pub mod fork;
 pub mod netlink;
 pub mod peers;
 pub mod pidfd;
+pub mod sigbus;
 pub mod sysfs;
 pub mod thread;
 pub mod unix;
