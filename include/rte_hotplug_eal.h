@@ -220,20 +220,34 @@ int rte_dev_event_monitor_start(void);
 int rte_dev_event_monitor_stop(void);
 
 /**
- * Enables the handling of faults and of removals under a running application.
+ * Enables the handling of devices that go while their drivers work with them.
+ *
+ * It is counted: each call needs an rte_dev_hotplug_handle_disable(). From the first on, a SIGBUS by an
+ * access to the memory of an attached PCI device is recovered from: the access and all later ones reach
+ * memory that nobody else has, and the removal of the device is told once to the callbacks of
+ * rte_dev_event_callback_register(), later and outside of the signal's handler. Any other SIGBUS goes
+ * to the handler that was installed before, or to the default action. While the monitor runs, the
+ * memory of a device under uio is replaced as soon as the device has gone, since it could reach the
+ * next device at that address.
  *
  * @return
- *   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+ *   0 on success;
+ *   -EMFILE, -ENFILE, -ENOMEM, -EAGAIN and other codes of the system: there is no thread or descriptor
+ *   for it, or the signal's handler cannot be installed; -EIO: a defect of this library.
  *
  * May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
  */
 int rte_dev_hotplug_handle_enable(void);
 
 /**
- * Disables what rte_dev_hotplug_handle_enable enabled.
+ * Disables what rte_dev_hotplug_handle_enable() enabled, with the last of its users.
+ *
+ * What was installed for SIGBUS before is put back. Where somebody has installed another handler since,
+ * that one stays, and ours passes everything on.
  *
  * @return
- *   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+ *   0, also when it was not enabled; -EINVAL: the signal's action cannot be set;
+ *   -EIO: a defect of this library.
  *
  * May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
  */

@@ -127,6 +127,7 @@ impl Process {
             self.end_watch(&mut watch);
         }
         drop(watch);
+        self.end_fault_handling();
         let delivery = std::mem::take(&mut *self.events.delivery.lock());
         match delivery {
             Delivery::None => {}
@@ -165,7 +166,7 @@ impl Process {
     }
 
     /// Chooses who calls callbacks, and starts it.
-    fn prepare_delivery(&'static self, mode: Mode) -> Result<()> {
+    pub(crate) fn prepare_delivery(&'static self, mode: Mode) -> Result<()> {
         let mut delivery = self.events.delivery.lock();
         let stands = match &*delivery {
             Delivery::None => false,
@@ -197,7 +198,7 @@ impl Process {
     }
 
     /// Lets what is queued be delivered soon: whether that is possible.
-    fn wake_delivery(&self) -> bool {
+    pub(crate) fn wake_delivery(&self) -> bool {
         match &*self.events.delivery.lock() {
             Delivery::Alarm(alarm) => alarm.arm(),
             // It waits for the queue itself.
@@ -220,7 +221,9 @@ impl Reactions for Reacting {
         self.0.wake_delivery()
     }
 
-    fn removed(&self, _device: &CStr) {}
+    fn removed(&self, device: &CStr) {
+        self.0.secure_mappings(device);
+    }
 }
 
 impl Watch {

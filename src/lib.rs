@@ -27,6 +27,7 @@ pub mod embedded;
 pub mod engine;
 pub mod error;
 mod events;
+mod faults;
 pub mod group;
 #[allow(unsafe_code)]
 pub mod hosted;

@@ -10,6 +10,7 @@ use crate::embedded::{self, options::Options};
 use crate::engine::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::events::Events;
+use crate::faults::Faults;
 use crate::group::{Group, Role};
 use crate::hosted::ethdev::Ports;
 use crate::hosted::host::Host;
@@ -31,6 +32,8 @@ pub struct Process {
     pub ports: Ports,
     /// The processes that share their devices with this one.
     pub group: Group,
+    /// What can fault, and who handles it.
+    pub(crate) faults: Faults,
     /// The threads of its device events.
     pub(crate) events: Events,
     /// How it came into the group.

@@ -4,7 +4,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 
 use super::{is_null, optional, required, returning_answer, returning_code};
 use crate::engine::callbacks::{CallbackId, Event};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::process::{Mode, process};
 
 /// `enum rte_dev_event_type`, as the int that C passes: any value can arrive.
@@ -201,46 +201,40 @@ pub extern "C" fn rte_dev_event_monitor_stop() -> c_int {
     returning_code("rte_dev_event_monitor_stop", || process().stop_monitor())
 }
 
-/// Enables the handling of faults and of removals under a running application.
+/// Enables the handling of devices that go while their drivers work with them.
+///
+/// It is counted: each call needs an rte_dev_hotplug_handle_disable(). From the first on, a SIGBUS by an
+/// access to the memory of an attached PCI device is recovered from: the access and all later ones reach
+/// memory that nobody else has, and the removal of the device is told once to the callbacks of
+/// rte_dev_event_callback_register(), later and outside of the signal's handler. Any other SIGBUS goes
+/// to the handler that was installed before, or to the default action. While the monitor runs, the
+/// memory of a device under uio is replaced as soon as the device has gone, since it could reach the
+/// next device at that address.
 ///
 /// @return
-///   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+///   0 on success;
+///   -EMFILE, -ENFILE, -ENOMEM, -EAGAIN and other codes of the system: there is no thread or descriptor
+///   for it, or the signal's handler cannot be installed; -EIO: a defect of this library.
 ///
 /// May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
 #[unsafe(no_mangle)]
 pub extern "C" fn rte_dev_hotplug_handle_enable() -> c_int {
-    switch("rte_dev_hotplug_handle_enable", |stock| stock.handle_enable)
+    returning_code("rte_dev_hotplug_handle_enable", || process().enable_fault_handling())
 }
 
-/// Disables what rte_dev_hotplug_handle_enable enabled.
+/// Disables what rte_dev_hotplug_handle_enable() enabled, with the last of its users.
+///
+/// What was installed for SIGBUS before is put back. Where somebody has installed another handler since,
+/// that one stays, and ours passes everything on.
 ///
 /// @return
-///   As DPDK's own function in a DPDK process; -ENOTSUP in the embedded mode.
+///   0, also when it was not enabled; -EINVAL: the signal's action cannot be set;
+///   -EIO: a defect of this library.
 ///
 /// May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
 #[unsafe(no_mangle)]
 pub extern "C" fn rte_dev_hotplug_handle_disable() -> c_int {
-    switch("rte_dev_hotplug_handle_disable", |stock| stock.handle_disable)
-}
-
-type Switch = unsafe extern "C" fn() -> c_int;
-
-fn switch(name: &str, of: impl Fn(&crate::hosted::host::Stock) -> Option<Switch>) -> c_int {
-    returning_code(name, || switched(of))
-}
-
-fn switched(of: impl Fn(&crate::hosted::host::Stock) -> Option<Switch>) -> Result<c_int> {
-    let host = match process().mode()? {
-        Mode::Hosted(platform) => platform.hosted.host,
-        Mode::Forwarding(host) => host,
-        Mode::Embedded(_) => {
-            return Err(Error::new(
-                Kind::NotSupported,
-                "the embedded runtime does not watch the kernel yet; DPDK processes do",
-            ));
-        }
-    };
-    host.stock_switch(of(&host.stock))
+    returning_code("rte_dev_hotplug_handle_disable", || process().disable_fault_handling())
 }
 
 fn identity(function: OnEvent, argument: *mut c_void) -> CallbackId {

@@ -6,6 +6,7 @@ use super::Engine;
 use super::order::Phase;
 use crate::error::{Error, Kind, Result};
 use crate::ports::{Bus, Devargs, DeviceId, Platform, Plugged, label, unsupported};
+use crate::proto::wire::Device;
 
 /// A device that is attached after the call.
 #[derive(Debug)]
@@ -22,6 +23,16 @@ impl Engine {
     /// Like stock, a device that is attached already is a success, and one whose probe failed stays
     /// listed without a driver.
     pub fn attach<P: Platform>(&self, platform: &P, text: &CStr) -> Result<Attached> {
+        self.attach_and(platform, text, |_, _| {})
+    }
+
+    /// The same; `and` is called with a device that is new while nobody can detach it.
+    pub fn attach_and<P: Platform>(
+        &self,
+        platform: &P,
+        text: &CStr,
+        and: impl FnOnce(&Device, DeviceId),
+    ) -> Result<Attached> {
         // 1. parse
         let devargs = platform.parse(text)?;
         let bus = devargs.bus().ok_or_else(|| no_bus(text))?;
@@ -38,6 +49,9 @@ impl Engine {
         // 3. plug
         let plugged = turn.during(Phase::Plug, || bus.plug(device))?;
         let new = matches!(plugged, Plugged::Probed);
+        if new {
+            and(&Device { bus: bus_name.clone(), name: name.clone() }, device);
+        }
         let state = if new { "attached" } else { "attached already" };
         if log::log_enabled!(log::Level::Debug) {
             log::debug!("{}: {state}", label(&bus_name, &name));

@@ -130,6 +130,7 @@ impl Monitor {
     pub fn stop(&self) {
         let mut state = self.state.lock();
         state.stopping = true;
+        state.tracker = Tracker::default();
         state.queue.retain(|item| matches!(item, Item::Leaving(_)));
         state.size = state.queue.iter().map(Item::size).sum();
         self.changed.notify_all();
@@ -154,6 +155,24 @@ impl Monitor {
     /// The kernel asks for a device back: told now, by the caller. Its removal is not told again.
     pub fn requested(&self, device: &CStr) {
         self.state.lock().tracker.requested(device);
+    }
+
+    /// A device was attached: whatever was told of its removal is over.
+    pub fn attached(&self, device: &CStr) {
+        self.state.lock().tracker.attached(device);
+    }
+
+    /// A device has faulted: its removal is told unless it has been. Whether it is.
+    pub fn report_fault(&self, device: &CStr) -> bool {
+        let mut state = self.state.lock();
+        let is_news = state.tracker.faulted(device);
+        if is_news {
+            state.push(Item::Leaving(device.to_owned()));
+            self.changed.notify_all();
+        } else {
+            self.counters.repeated.add();
+        }
+        is_news
     }
 
     /// The same, to be delivered in its turn. The kernel repeats it: one in the queue is enough.

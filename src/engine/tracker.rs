@@ -42,6 +42,8 @@ const USER_DRIVERS: [&CStr; 3] = [c"vfio-pci", c"uio_pci_generic", c"igb_uio"];
 /// What is known.
 #[derive(Default)]
 pub struct Tracker {
+    /// Whether events are told; else nothing is known of functions.
+    watches: bool,
     functions: BTreeMap<CString, Function>,
     /// What was looked at last may contain events up to this number.
     looked: u64,
@@ -54,7 +56,12 @@ pub struct Tracker {
 impl Tracker {
     /// Begins with what is there; nothing of it is news.
     pub fn begin(&mut self, snapshot: Snapshot) {
-        *self = Self { functions: snapshot.functions, looked: snapshot.until, ..Self::default() };
+        *self = Self {
+            watches: true,
+            functions: snapshot.functions,
+            looked: snapshot.until,
+            ..Self::default()
+        };
     }
 
     /// An event has come; `now` is what the system shows of its device at this time. What it was told
@@ -122,7 +129,13 @@ impl Tracker {
 
     /// A device has faulted: whether that is news.
     pub fn faulted(&mut self, device: &CStr) -> bool {
-        self.functions.contains_key(device) && self.leaving.insert(device.to_owned())
+        let is_there = !self.watches || self.functions.contains_key(device);
+        is_there && self.leaving.insert(device.to_owned())
+    }
+
+    /// A device has been attached: it stays, for all that is known.
+    pub fn attached(&mut self, device: &CStr) {
+        self.leaving.remove(device);
     }
 
     /// Whether another function was there, whose removal was lost.

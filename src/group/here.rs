@@ -14,11 +14,10 @@ use crate::proto::wire::{Device, Request, Step};
 impl Process {
     /// Attaches in this process only: whether that changed anything.
     pub(super) fn attach_here<S: Site>(&'static self, site: &S, text: &CStr) -> Result<bool> {
-        let attached = self.engine.attach(site, text)?;
-        if attached.new {
-            site.attached(self, attached.device);
-        }
-        Ok(attached.new)
+        let attached = self.engine.attach_and(site, text, |device, id| {
+            site.attached(self, device, id);
+        });
+        attached.map(|attached| attached.new)
     }
 
     /// Detaches in this process only.
@@ -32,7 +31,7 @@ impl Process {
         let _turn = self.engine.order.enter(&device.bus, &device.name)?;
         self.engine.detach(site, id)?;
         self.group.forget(device);
-        site.detached(self, id);
+        site.detached(self, device, id);
         Ok(())
     }
 
@@ -50,7 +49,7 @@ impl Process {
         let text = devargs_text(device, &bus.arguments(id));
         self.engine.detach(site, id)?;
         self.group.forget(device);
-        site.detached(self, id);
+        site.detached(self, device, id);
         Ok(Some(text))
     }
 

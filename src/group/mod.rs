@@ -55,10 +55,10 @@ pub struct Group {
 
 /// A platform, as the group needs it.
 pub trait Site: Platform + Copy + 'static {
-    /// A device has been attached.
-    fn attached(&self, _process: &'static Process, _device: DeviceId) {}
-    /// A device has been detached.
-    fn detached(&self, _process: &'static Process, _device: DeviceId) {}
+    /// A device has been attached; nobody detaches it during the call.
+    fn attached(&self, _process: &'static Process, _device: &Device, _id: DeviceId) {}
+    /// A device has been detached; nobody attaches it during the call.
+    fn detached(&self, _process: &'static Process, _device: &Device, _id: DeviceId) {}
     /// Whether the command line of this process made the device.
     fn is_private(&self, process: &'static Process, device: &Device) -> bool;
     /// Whether the command line of this process keeps the device out.

@@ -69,6 +69,8 @@ functions! {
             unsafe extern "C" fn(u64, AlarmCallback, *mut c_void) -> c_int,
         alarm_cancel: "rte_eal_alarm_cancel" as
             unsafe extern "C" fn(AlarmCallback, *mut c_void) -> c_int,
+        memory_lock: "rte_mcfg_mem_read_lock" as unsafe extern "C" fn(),
+        memory_unlock: "rte_mcfg_mem_read_unlock" as unsafe extern "C" fn(),
         thread_is_intr: "rte_thread_is_intr" as unsafe extern "C" fn() -> c_int,
         devargs_reset: "rte_devargs_reset" as unsafe extern "C" fn(*mut c_void),
         bus_find_driver: "rte_bus_find_driver" as
@@ -139,6 +141,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// Whether the address lies in the EAL's object.
+    pub fn contains(&self, address: NonNull<c_void>) -> bool {
+        self.object.contains(address)
+    }
+
     /// The EAL in this process: the object besides ours that defines `rte_eal_init`.
     pub fn find() -> Option<Self> {
         let object = Object::defining(c"rte_eal_init")?;
@@ -202,6 +209,21 @@ impl Eal {
     pub fn is_primary(&self) -> bool {
         // SAFETY: takes nothing, reads the host's configuration.
         unsafe { (self.process_type)() == 0 }
+    }
+
+    /// Works while EAL allocates no memory.
+    pub fn with_memory_locked<T>(&self, work: impl FnOnce() -> T) -> T {
+        let locks = self.memory_lock.zip(self.memory_unlock);
+        if let Some((lock, _)) = locks {
+            // SAFETY: takes nothing; unlocked below by this thread.
+            unsafe { lock() };
+        }
+        let done = work();
+        if let Some((_, unlock)) = locks {
+            // SAFETY: locked above by this thread.
+            unsafe { unlock() };
+        }
+        done
     }
 
     /// Whether the calling thread is the one on which EAL handles interrupts and alarms.

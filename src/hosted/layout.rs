@@ -69,6 +69,8 @@ pub struct Layout {
     pub device_numa: usize,
     /// `rte_device.devargs`
     pub device_devargs: usize,
+    /// From an `rte_device` to the `mem_resource` of its `rte_pci_device`
+    pub pci_resources: usize,
 }
 
 /// `rte_bus.name`, `rte_device.name` and `rte_driver.name`, in every version.
@@ -95,8 +97,12 @@ impl Layout {
         if !(OLDEST..=NEWEST).contains(&version) || has_find_driver != (version >= NEWEST) {
             return None;
         }
-        let (device_driver, device_bus, device_numa, device_devargs) =
-            if version >= Version::new(22, 11) { (32, 40, 48, 56) } else { (24, 32, 40, 48) };
+        let (device_driver, device_bus, device_numa, device_devargs, pci_resources) =
+            if version >= Version::new(22, 11) {
+                (32, 40, 48, 56, 88)
+            } else {
+                (24, 32, 40, 48, 80)
+            };
         let plug = Self {
             generation: Generation::Plug,
             bus_scan: 24,
@@ -108,6 +114,7 @@ impl Layout {
             device_bus,
             device_numa,
             device_devargs,
+            pci_resources,
         };
         Some(if !has_find_driver {
             plug

@@ -10,6 +10,7 @@ pub mod host;
 pub mod layout;
 pub mod logging;
 pub mod mp;
+pub mod pci;
 mod stock;
 pub mod stock_peers;
 pub mod stock_primary;

@@ -267,12 +267,14 @@ impl mp::Server for Process {
 }
 
 impl Site for Platform {
-    fn attached(&self, process: &'static Process, device: DeviceId) {
-        process.ports.learn(self, device);
+    fn attached(&self, process: &'static Process, device: &Device, id: DeviceId) {
+        process.ports.learn(self, id);
+        process.publish_mappings(self, device, id);
     }
 
-    fn detached(&self, process: &'static Process, device: DeviceId) {
-        process.ports.forget(device);
+    fn detached(&self, process: &'static Process, device: &Device, id: DeviceId) {
+        process.ports.forget(id);
+        process.withdraw_mappings(device);
     }
 
     fn is_private(&self, _process: &'static Process, device: &Device) -> bool {

@@ -44,6 +44,14 @@ impl Object {
         by_path.or_else(|| Self::already_loaded(c""))
     }
 
+    /// Whether the address lies in this object.
+    pub fn contains(&self, address: NonNull<c_void>) -> bool {
+        Self::containing(address).is_some_and(|object| {
+            object.release();
+            object.handle == self.handle
+        })
+    }
+
     /// The address of `symbol` in this object or in what it depends on.
     pub fn address(&self, symbol: &CStr) -> Option<NonNull<c_void>> {
         // SAFETY: the handle is from dlopen and never closed.

@@ -2,6 +2,7 @@
 
 pub mod dl;
 pub mod fork;
+pub mod maps;
 pub mod netlink;
 pub mod peers;
 pub mod pidfd;

@@ -89,11 +89,18 @@ pub fn replaced() -> Vec<Owner> {
     owners
 }
 
-/// Puts memory in the place of a mapping: it reads as zeros.
+/// Puts memory in the place of a mapping of a device's, as [`super::maps`] shows them: it reads as
+/// zeros.
+pub fn replace_mapping_of_device(start: usize, length: usize) -> nix::Result<()> {
+    // SAFETY: a mapping of a file of a device that has gone; who unmaps it at this time unmaps it here.
+    unsafe { replace(start, length) }
+}
+
+/// Puts memory in the place of a mapping.
 ///
 /// # Safety
 /// The pages are a mapping of a device that is not used for anything else.
-pub unsafe fn replace(start: usize, length: usize) -> nix::Result<()> {
+unsafe fn replace(start: usize, length: usize) -> nix::Result<()> {
     let page = page_size();
     let first = start & !(page - 1);
     let end = (start + length).next_multiple_of(page);
@@ -250,8 +257,9 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
 fn recover(address: usize) -> bool {
     let hit = used().iter().find_map(|slot| slot.containing(address).map(|range| (slot, range)));
     let Some((slot, (start, length))) = hit else { return false };
-    // SAFETY: a published mapping of a device, which faults: it is of no use any more. It is withdrawn
-    // only after the driver has let go of it.
+    // SAFETY: a published mapping of a device, which faults: it is of no use any more. Its driver may
+    // have unmapped it an instant ago, as it is withdrawn right after that; what another thread has
+    // mapped there since, and has fault as well, is lost to it in either way.
     if unsafe { replace(start, length) }.is_err() {
         return false;
     }

@@ -84,7 +84,7 @@ impl HostBus {
     }
 
     /// Reads a device that the bus lists, while it walks its list: a bus with a lock holds it.
-    pub(super) fn if_listed<T>(
+    pub(in crate::hosted) fn if_listed<T>(
         &self,
         device: DeviceId,
         read: impl FnOnce(*const c_void) -> T,

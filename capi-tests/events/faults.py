@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Devices that go while an application works with them, and every other SIGBUS: stock and ours.
+
+usage: faults.py PROGRAM LIBRARY       (the program of faults.c)
+"""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+
+from observer import PATIENCE, announce, uevent_file
+from tap import remove_runtime_directory, show_defects
+
+VFIO, UIO = "vfio-pci", "uio_pci_generic"
+DIES = f"signal {signal.SIGBUS.value}"
+CRASHES = f"signal {signal.SIGSEGV.value}"
+
+# Case, the kernel's driver, what it is, stock's outcome, ours.
+TABLE = [
+    ("fault", VFIO, "S5: a fault under vfio", "told 100 times inside of the signal's handler",
+     "recovered, told 2 times"),
+    ("fault", UIO, "a fault under uio", "recovered, not told", "recovered, told 2 times"),
+    ("twice-enabled", UIO, "S6: enabled twice, disabled once", DIES, "recovered"),
+    ("disabled", UIO, "a fault with the handling disabled", DIES, DIES),
+    ("of-another", UIO, "S2: a fault of nobody's device, nothing installed before", "exit 1", DIES),
+    ("previous-ignores", UIO, "S1: the signal was ignored before", CRASHES, "ignored"),
+    ("previous-flags", UIO, "S3: a handler with SA_SIGINFO and other flags before",
+     CRASHES, "called with all"),
+    ("put-back", UIO, "what was installed before is put back", "put back", "put back"),
+    ("kernel-removes", UIO, "memory under uio when the kernel removes the device", "reads 0",
+     "reads 0"),
+    ("kernel-removes", VFIO, "memory under vfio when the kernel removes the device", "reads 1",
+     "reads 1"),
+]
+
+
+class Function:
+    """A PCI function that is a directory, as far as the PCI bus reads it."""
+
+    FILES = {"vendor": "0x1af4", "device": "0x10f0", "subsystem_vendor": "0x1af4",
+             "subsystem_device": "0x0001", "class": "0x020000", "numa_node": "-1",
+             "resource": "0x0000000000000000 0x0000000000000000 0x0000000000000000\n" * 6}
+
+    def __init__(self, driver):
+        self.tree = pathlib.Path(tempfile.mkdtemp(prefix="hotplug_faults_"))
+        # The kernel can be made to announce events of this name.
+        self.path = self.tree / uevent_file().parent.name
+        self.path.mkdir()
+        for name, text in self.FILES.items():
+            (self.path / name).write_text(text + "\n")
+        (self.path / "driver").symlink_to(f"../../drivers/{driver}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.tree)
+
+
+def outcome(program, case, driver, preload):
+    with Function(driver) as function:
+        environment = dict(os.environ, SYSFS_PCI_DEVICES=str(function.tree), LANG="C")
+        if preload:
+            environment["LD_PRELOAD"] = str(preload)
+        process = subprocess.Popen([program, case, function.path], env=environment, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            return result_of(process)
+        finally:
+            process.kill()
+            process.wait()
+            remove_runtime_directory(f"hotplug_faults_{process.pid}")
+
+
+def result_of(process):
+    for line in process.stdout:
+        if line == "ready\n":
+            announce("remove")
+        elif line.startswith("result: "):
+            return line[len("result: "):].rstrip()
+    status = process.wait(PATIENCE)
+    return f"signal {-status}" if status < 0 else f"exit {status}"
+
+
+def main():
+    program, library = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+    rows = [(f"{what} ({driver})", stock, ours) for _, driver, what, stock, ours in TABLE]
+    seen = ([outcome(program, case, driver, preload) for preload in (None, library)]
+            for case, driver, *_ in TABLE)
+    return show_defects(rows, seen)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,283 @@
+//! Devices that go while drivers work with them: what is published to the SIGBUS handler, and what
+//! becomes of a fault.
+//!
+//! The kernel takes a device's memory away in two ways. Under VFIO it first asks for the device back,
+//! and accesses fault if nobody answers; under uio the mappings stay, and may reach the next device at
+//! that address. So uio mappings are replaced as soon as the device has gone, those of VFIO by the
+//! handler only: until then the driver still needs the device.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+
+use crate::error::{Error, Kind, Result};
+use crate::hosted::Platform;
+use crate::hosted::pci::{self, Mappings};
+use crate::ports::{Bus, DeviceId, Platform as _};
+use crate::process::{Mode, Process};
+use crate::proto::wire::Device;
+use crate::sys::sigbus::{self, Owner};
+use crate::sys::{fork, maps, thread};
+
+/// What is known of faults and of what can fault.
+#[derive(Default)]
+pub(crate) struct Faults {
+    state: Mutex<State>,
+    /// Rings when a mapping was replaced. It stays: the handler has its descriptor.
+    bell: OnceCell<EventFd>,
+}
+
+#[derive(Default)]
+struct State {
+    /// How often the handling was enabled without being disabled.
+    users: u32,
+    watcher: Option<Watcher>,
+    published: HashMap<CString, Published>,
+    last_owner: Owner,
+}
+
+struct Watcher {
+    thread: JoinHandle<()>,
+    forks: u32,
+    stop: Arc<EventFd>,
+}
+
+/// A device of the PCI bus whose mappings the handler knows.
+struct Published {
+    owner: Owner,
+    under_vfio: bool,
+}
+
+impl Process {
+    /// Enables the handling of devices that go, or notes one more user
+    /// (`rte_dev_hotplug_handle_enable`).
+    pub fn enable_fault_handling(&'static self) -> Result<i32> {
+        let mode = self.mode()?;
+        if let Mode::Forwarding(host) = mode {
+            return host.stock_switch(host.stock.handle_enable);
+        }
+        // Who tells of faults is there before they come.
+        self.prepare_delivery(mode)?;
+        {
+            let mut state = self.faults.state.lock();
+            if state.users == 0 {
+                self.watch_faults(&mut state)?;
+                self.install_handler(mode)?;
+            }
+            state.users += 1;
+        }
+        if let Mode::Hosted(platform) = mode {
+            for (name, _) in platform.pci_devices() {
+                self.publish_attached(&platform, &name);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Notes one user less, and ends the handling for the last (`rte_dev_hotplug_handle_disable`).
+    pub fn disable_fault_handling(&'static self) -> Result<i32> {
+        let mode = self.mode()?;
+        if let Mode::Forwarding(host) = mode {
+            return host.stock_switch(host.stock.handle_disable);
+        }
+        let mut state = self.faults.state.lock();
+        match state.users {
+            0 => log::warn!("SIGBUS handling: it is not enabled, so it cannot be disabled"),
+            1 => {
+                with_memory_locked(mode, sigbus::uninstall).map_err(|e| no_handler(e, "remove"))?;
+                state.users = 0;
+                state.published.drain().for_each(|(_, device)| sigbus::withdraw(device.owner));
+                log::debug!("SIGBUS handling: disabled");
+            }
+            _ => state.users -= 1,
+        }
+        Ok(0)
+    }
+
+    /// A device was attached, and nobody detaches it meanwhile.
+    pub(crate) fn publish_mappings(&self, platform: &Platform, device: &Device, id: DeviceId) {
+        if *device.bus != *pci::NAME {
+            return;
+        }
+        self.engine.monitor.attached(&device.name);
+        if self.faults.state.lock().users > 0 {
+            let mappings = platform.pci_mappings(&device.name, id);
+            self.faults.state.lock().publish(&device.name, &mappings);
+        }
+    }
+
+    /// A device was detached: its addresses may soon be something else's.
+    pub(crate) fn withdraw_mappings(&self, device: &Device) {
+        if *device.bus == *pci::NAME {
+            self.faults.state.lock().withdraw(&device.name);
+        }
+    }
+
+    /// A device has gone: what still reaches its address must not reach the next one there.
+    pub(crate) fn secure_mappings(&self, name: &CStr) {
+        let state = self.faults.state.lock();
+        if state.published.get(name).is_none_or(|device| device.under_vfio) {
+            return;
+        }
+        for (start, length) in maps::of_pci_function(name) {
+            if let Err(errno) = sigbus::replace_mapping_of_device(start, length) {
+                let why = errno.desc();
+                log::error!("{}: cannot replace its memory: {why}", name.to_string_lossy());
+            }
+        }
+    }
+
+    /// Ends the handling altogether: EAL, or the embedded runtime, ends.
+    pub(crate) fn end_fault_handling(&'static self) {
+        let users = self.faults.state.lock().users;
+        for _ in 0..users {
+            if let Err(error) = self.disable_fault_handling() {
+                log::error!("{error}");
+            }
+        }
+        let watcher = self.faults.state.lock().watcher.take();
+        let Some(watcher) = watcher else { return };
+        if watcher.forks != fork::count() {
+            // Its thread is not here.
+            return std::mem::forget(watcher);
+        }
+        // A full counter wakes as well. It runs no callbacks and does not panic.
+        let _ = watcher.stop.write(1);
+        let _ = watcher.thread.join();
+    }
+
+    fn publish_attached(&self, platform: &Platform, name: &CStr) {
+        // Nobody detaches it while it is published.
+        let Ok(_turn) = self.engine.order.enter(pci::NAME, name) else { return };
+        let Some(bus) = platform.bus(pci::NAME) else { return };
+        if let Some(id) = bus.find(name).filter(|id| bus.is_probed(*id)) {
+            let mappings = platform.pci_mappings(name, id);
+            self.faults.state.lock().publish(name, &mappings);
+        }
+    }
+
+    fn install_handler(&'static self, mode: Mode) -> Result<()> {
+        let bell = self.faults.bell()?.as_fd();
+        let is_hosts = |handler: usize| match (mode, NonNull::new(handler as *mut _)) {
+            (Mode::Hosted(platform), Some(handler)) => platform.hosted.host.contains(handler),
+            _ => false,
+        };
+        with_memory_locked(mode, || sigbus::install(bell, is_hosts))
+            .map_err(|errno| no_handler(errno, "install"))?;
+        log::debug!("SIGBUS handling: enabled");
+        Ok(())
+    }
+
+    fn watch_faults(&'static self, state: &mut State) -> Result<()> {
+        if state.watcher.as_ref().is_some_and(|watcher| watcher.forks == fork::count()) {
+            return Ok(());
+        }
+        let bell = self.faults.bell()?;
+        let stop = Arc::new(new_eventfd()?);
+        let ends = stop.clone();
+        let thread = thread::start("hotplug-faults", move || {
+            while wait_for_bell(bell, &ends) {
+                self.report_faults();
+            }
+        });
+        let thread = thread.map_err(|error| {
+            let code = -error.raw_os_error().unwrap_or(libc::EAGAIN);
+            Error::new(Kind::Code(code), format!("SIGBUS handling: cannot start a thread: {error}"))
+        })?;
+        // One that is not here after a fork is none to wait for.
+        std::mem::forget(state.watcher.replace(Watcher { thread, forks: fork::count(), stop }));
+        Ok(())
+    }
+
+    /// Tells of the devices whose mappings were replaced.
+    fn report_faults(&'static self) {
+        for owner in sigbus::replaced() {
+            let state = self.faults.state.lock();
+            let faulted = state.published.iter().find(|(_, device)| device.owner == owner);
+            let Some(name) = faulted.map(|(name, _)| name.clone()) else { continue };
+            drop(state);
+            let shown = name.to_string_lossy();
+            log::warn!("{shown}: it does not answer any more: its memory was replaced");
+            if self.engine.monitor.report_fault(&name) {
+                self.wake_delivery();
+            }
+        }
+    }
+}
+
+impl Faults {
+    fn bell(&'static self) -> Result<&'static EventFd> {
+        self.bell.get_or_try_init(new_eventfd)
+    }
+}
+
+impl State {
+    fn publish(&mut self, name: &CStr, mappings: &Mappings) {
+        self.withdraw(name);
+        if self.users == 0 {
+            return;
+        }
+        self.last_owner += 1;
+        let owner = self.last_owner;
+        for (start, length) in &mappings.ranges {
+            if !sigbus::publish(owner, *start, *length) {
+                let shown = name.to_string_lossy();
+                log::error!("{shown}: too many devices: a fault of it ends the process");
+            }
+        }
+        let device = Published { owner, under_vfio: mappings.under_vfio };
+        self.published.insert(name.to_owned(), device);
+    }
+
+    fn withdraw(&mut self, name: &CStr) {
+        if let Some(device) = self.published.remove(name) {
+            sigbus::withdraw(device.owner);
+        }
+    }
+}
+
+/// EAL swaps the handler itself while it allocates huge pages, with this lock held for writing.
+fn with_memory_locked<T>(mode: Mode, work: impl FnOnce() -> T) -> T {
+    match mode {
+        Mode::Hosted(platform) => platform.hosted.eal.with_memory_locked(work),
+        Mode::Forwarding(_) | Mode::Embedded(_) => work(),
+    }
+}
+
+/// Whether a mapping was replaced; `false` at the end.
+fn wait_for_bell(bell: &EventFd, stop: &EventFd) -> bool {
+    loop {
+        let mut watched = [bell, stop].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
+        match poll(&mut watched, PollTimeout::NONE) {
+            Err(_) => {}
+            Ok(_) if watched[1].any().unwrap_or(false) => return false,
+            Ok(_) => {
+                // Somebody else may have been faster: a forked child has the same one.
+                let _ = bell.read();
+                return true;
+            }
+        }
+    }
+}
+
+fn new_eventfd() -> Result<EventFd> {
+    EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
+        .map_err(|errno| no_handler(errno, "make an eventfd for"))
+}
+
+fn no_handler(errno: Errno, what: &str) -> Error {
+    let why = errno.desc();
+    Error::new(
+        Kind::Code(-(errno as i32)),
+        format!("SIGBUS handling: cannot {what} the handler: {why}"),
+    )
+}
