@@ -5,14 +5,16 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use nix::sys::eventfd::EventFd;
 use parking_lot::Mutex;
 
 use crate::engine::callbacks::Event;
-use crate::engine::monitor::Reactions;
+use crate::engine::monitor::{Reactions, Reader};
 use crate::error::{Error, Kind, Result};
 use crate::hosted::alarm::Alarm;
+use crate::hosted::interrupt::Interrupt;
 use crate::kernel::KernelEvents;
 use crate::process::{Mode, Process, process};
 use crate::proto::uevent;
@@ -21,12 +23,15 @@ use crate::sys::{fork, thread};
 
 /// How many events are delivered before the interrupt thread may do something else.
 const AT_A_TIME: usize = 32;
+/// How long the interrupt thread has to take events, before the reader does.
+const COURTESY: Duration = Duration::from_millis(1);
 
 /// The threads of this process's device events.
 #[derive(Default)]
 pub(crate) struct Events {
     watch: Mutex<Watch>,
     delivery: Mutex<Delivery>,
+    reader: Mutex<Option<KernelReader>>,
 }
 
 /// The monitor while it runs.
@@ -35,8 +40,18 @@ struct Watch {
     /// How often it was started without being stopped.
     users: u32,
     forks: u32,
-    running: Option<(JoinHandle<()>, Arc<EventFd>)>,
+    running: Option<Running>,
 }
+
+struct Running {
+    thread: JoinHandle<()>,
+    stop: Arc<EventFd>,
+    /// Where EAL's interrupt thread reads too.
+    interrupt: Option<Interrupt>,
+}
+
+/// What the kernel's events are read with, while the monitor runs.
+type KernelReader = Arc<Mutex<Reader<KernelEvents>>>;
 
 /// Who calls callbacks.
 #[derive(Default)]
@@ -58,7 +73,7 @@ impl Process {
         let mut watch = self.events.watch.lock();
         watch.forget_if_forked();
         if watch.users == 0 {
-            watch.running = Some(self.watch_kernel()?);
+            watch.running = Some(self.watch_kernel(mode)?);
             log::debug!("uevent monitor: started");
         }
         watch.users += 1;
@@ -143,26 +158,74 @@ impl Process {
         }
     }
 
-    fn watch_kernel(&'static self) -> Result<(JoinHandle<()>, Arc<EventFd>)> {
-        let mut source = KernelEvents::open()?;
-        let stop = source.stopper();
-        self.engine.monitor.begin(&mut source)?;
-        let reader = thread::start("hotplug-uevent", move || {
-            self.engine.monitor.watch(&mut source, &Reacting(self));
+    fn watch_kernel(&'static self, mode: Mode) -> Result<Running> {
+        let source = KernelEvents::open()?;
+        let socket = source.socket();
+        let interrupt = match (mode, socket) {
+            (Mode::Hosted(platform), Some(socket)) => {
+                Interrupt::watch(platform.hosted.eal, socket, read_and_deliver)
+            }
+            _ => None,
+        };
+        let courtesy = if interrupt.is_some() { COURTESY } else { Duration::ZERO };
+        let started = self.start_reader(source, courtesy);
+        match started {
+            Ok((thread, stop)) => Ok(Running { thread, stop, interrupt }),
+            Err(error) => {
+                if let Some(interrupt) = interrupt {
+                    interrupt.forget();
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn start_reader(
+        &'static self,
+        source: KernelEvents,
+        courtesy: Duration,
+    ) -> Result<(JoinHandle<()>, Arc<EventFd>)> {
+        let (waiter, stop) = source.waiter(courtesy)?;
+        let reader = Arc::new(Mutex::new(self.engine.monitor.begin(source)?));
+        let watched = reader.clone();
+        let thread = thread::start("hotplug-uevent", move || {
+            self.engine.monitor.watch(&watched, &waiter, &Reacting(self));
         });
-        reader.map(|thread| (thread, stop)).map_err(|e| no_thread(&e))
+        let thread = thread.map_err(|e| no_thread(&e))?;
+        *self.events.reader.lock() = Some(reader);
+        Ok((thread, stop))
     }
 
     fn end_watch(&self, watch: &mut Watch) {
         watch.users = 0;
         self.engine.monitor.stop();
-        if let Some((reader, stop)) = watch.running.take() {
+        self.events.reader.lock().take();
+        if let Some(Running { thread, stop, interrupt }) = watch.running.take() {
+            if let Some(interrupt) = interrupt {
+                interrupt.forget();
+            }
             // A full counter wakes as well.
             let _ = stop.write(1);
             // It runs no callbacks, so it ends soon; it does not panic.
-            let _ = reader.join();
+            let _ = thread.join();
         }
         log::debug!("uevent monitor: stopped");
+    }
+
+    /// What the interrupt thread does when the kernel tells something: the reader takes it if this one
+    /// is busy for longer.
+    fn read_and_deliver(&'static self) {
+        let reader = self.events.reader.lock().clone();
+        let Some(reader) = reader else { return };
+        for _ in 0..AT_A_TIME {
+            if !self.engine.monitor.take_next(&mut reader.lock(), &Reacting(self)) {
+                break;
+            }
+            self.deliver(1);
+        }
+        if self.engine.monitor.has_queued() {
+            self.wake_delivery();
+        }
     }
 
     /// Chooses who calls callbacks, and starts it.
@@ -235,6 +298,11 @@ impl Watch {
             self.forks = fork::count();
         }
     }
+}
+
+/// The socket is readable.
+fn read_and_deliver() {
+    process().read_and_deliver();
 }
 
 /// A turn on the interrupt thread: whether there is more.

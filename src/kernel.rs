@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::io::ErrorKind;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use parking_lot::Mutex;
 
 use crate::engine::tracker::Snapshot;
 use crate::error::{Error, Kind, Result};
-use crate::ports::{Incoming, UeventSource};
+use crate::ports::{Incoming, UeventSource, UeventWaiter};
 use crate::proto::pci::Function;
 use crate::proto::uevent::{MAX_MESSAGE, Malformed, Uevent};
 use crate::sys::netlink::{Received, UeventSocket};
@@ -26,104 +27,70 @@ const REOPEN: Duration = Duration::from_millis(100);
 
 /// The kernel's events.
 pub struct KernelEvents {
-    socket: Option<UeventSocket>,
-    stop: Arc<EventFd>,
+    socket: Arc<Socket>,
     pci: PciDevices,
     buffer: Box<[u8; MAX_MESSAGE]>,
-    /// Whether [`Incoming::Idle`] was told since something came.
-    idle: bool,
+}
+
+/// The socket, as far as there is one: a broken one is opened again.
+#[derive(Default)]
+struct Socket(Mutex<Option<Arc<UeventSocket>>>);
+
+/// Waits for the kernel's events.
+pub struct KernelWaiter {
+    socket: Arc<Socket>,
+    stop: Arc<EventFd>,
+    /// How long somebody else has to take what has come.
+    courtesy: Duration,
 }
 
 impl KernelEvents {
     /// Begins to listen.
     pub fn open() -> Result<Self> {
-        let cannot = |what: &str, errno: Errno| {
-            let why = errno.desc();
-            Error::new(Kind::Code(-(errno as i32)), format!("uevent monitor: cannot {what}: {why}"))
-        };
-        let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .map_err(|e| cannot("make an eventfd", e))?;
         let socket =
             UeventSocket::open(SOCKET_BUFFER).map_err(|e| cannot("listen to the kernel", e))?;
         Ok(Self {
-            socket: Some(socket),
-            stop: Arc::new(stop),
+            socket: Arc::new(Socket(Mutex::new(Some(Arc::new(socket))))),
             pci: PciDevices::from_environment(),
             buffer: Box::new([0; MAX_MESSAGE]),
-            idle: false,
         })
     }
 
-    /// What ends it: write to it.
-    pub fn stopper(&self) -> Arc<EventFd> {
-        self.stop.clone()
+    /// A waiter for it, and what ends that: write to it. For so long the waiter leaves what has come to
+    /// somebody else.
+    pub fn waiter(&self, courtesy: Duration) -> Result<(KernelWaiter, Arc<EventFd>)> {
+        let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let stop = Arc::new(stop.map_err(|e| cannot("make an eventfd", e))?);
+        Ok((KernelWaiter { socket: self.socket.clone(), stop: stop.clone(), courtesy }, stop))
     }
 
-    /// The next message, if one is there.
-    fn take(&mut self) -> Option<Incoming> {
-        let received = self.socket.as_ref()?.receive(&mut self.buffer[..]);
-        match received {
-            Ok(Received::Nothing) => None,
-            Ok(Received::Message(length)) => Some(match Uevent::parse(&self.buffer[..length]) {
-                Ok(event) => Incoming::Event(event),
-                Err(why) => Incoming::Malformed(why),
-            }),
-            Ok(Received::TooLong) => Some(Incoming::Malformed(Malformed::Unterminated)),
-            Ok(Received::Foreign) => Some(Incoming::Foreign),
-            Ok(Received::Overrun) => Some(Incoming::Lost),
-            Err(errno) => {
-                log::error!("uevent monitor: its socket broke: {}; opening it again", errno.desc());
-                self.socket = None;
-                None
-            }
-        }
-    }
-
-    /// Opens the socket again: what came meanwhile is lost.
-    fn reopen(&mut self) -> Option<Incoming> {
-        self.socket = UeventSocket::open(SOCKET_BUFFER).ok();
-        self.socket.as_ref().map(|_| Incoming::Lost)
-    }
-
-    fn wait(&self, limit: Option<Duration>) -> Option<Incoming> {
-        let mut watched = vec![PollFd::new(self.stop.as_fd(), PollFlags::POLLIN)];
-        if let Some(socket) = &self.socket {
-            watched.push(PollFd::new(socket.as_fd(), PollFlags::POLLIN));
-        }
-        let limit = match limit {
-            None => PollTimeout::NONE,
-            Some(limit) => PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX),
-        };
-        match poll(&mut watched, limit) {
-            Ok(0) => Some(Incoming::TimedOut),
-            Ok(_) if watched[0].any().unwrap_or(false) => Some(Incoming::Stopped),
-            // Looked at by the next take.
-            Ok(_) | Err(_) => None,
-        }
+    /// The socket, for somebody else who waits for it.
+    pub fn socket(&self) -> Option<Arc<UeventSocket>> {
+        self.socket.0.lock().clone()
     }
 }
 
 impl UeventSource for KernelEvents {
-    fn receive(&mut self, limit: Option<Duration>) -> Incoming {
-        loop {
-            if let Some(incoming) = self.take() {
-                self.idle = false;
-                return incoming;
-            }
-            if self.socket.is_some() && !std::mem::replace(&mut self.idle, true) {
-                return Incoming::Idle;
-            }
-            let reopening = self.socket.is_none();
-            match self.wait(if reopening { Some(REOPEN) } else { limit }) {
-                Some(Incoming::TimedOut) if reopening => match self.reopen() {
-                    Some(lost) => {
-                        self.idle = false;
-                        return lost;
-                    }
-                    None => continue,
-                },
-                Some(incoming) => return incoming,
-                None => {}
+    fn receive(&mut self) -> Incoming {
+        let Some(socket) = self.socket() else {
+            let Ok(again) = UeventSocket::open(SOCKET_BUFFER) else { return Incoming::Nothing };
+            *self.socket.0.lock() = Some(Arc::new(again));
+            // Whatever was sent meanwhile.
+            return Incoming::Lost;
+        };
+        match socket.receive(&mut self.buffer[..]) {
+            Ok(Received::Nothing) => Incoming::Nothing,
+            Ok(Received::Message(length)) => match Uevent::parse(&self.buffer[..length]) {
+                Ok(event) => Incoming::Event(event),
+                Err(why) => Incoming::Malformed(why),
+            },
+            Ok(Received::TooLong) => Incoming::Malformed(Malformed::Unterminated),
+            Ok(Received::Foreign) => Incoming::Foreign,
+            Ok(Received::Overrun) => Incoming::Lost,
+            Err(errno) => {
+                log::error!("uevent monitor: its socket broke: {}; opening it again", errno.desc());
+                *self.socket.0.lock() = None;
+                Incoming::Nothing
             }
         }
     }
@@ -147,4 +114,37 @@ impl UeventSource for KernelEvents {
         let functions: BTreeMap<CString, Function> = there.collect();
         Ok(Snapshot { functions, until: sysfs::uevent_seqnum().unwrap_or(0) })
     }
+}
+
+impl UeventWaiter for KernelWaiter {
+    fn wait(&self, limit: Option<Duration>) -> bool {
+        let socket = self.socket.0.lock().clone();
+        let limit = if socket.is_some() { limit } else { Some(REOPEN) };
+        let readable = match &socket {
+            Some(socket) => vec![self.stop.as_fd(), socket.as_fd()],
+            None => vec![self.stop.as_fd()],
+        };
+        match ready(&readable, limit) {
+            Some(0) => false,
+            Some(_) => ready(&[self.stop.as_fd()], Some(self.courtesy)).is_none(),
+            None => true,
+        }
+    }
+}
+
+/// The first of the descriptors that is ready; `None` after the limit, or a signal.
+fn ready(descriptors: &[BorrowedFd<'_>], limit: Option<Duration>) -> Option<usize> {
+    let mut watched: Vec<_> =
+        descriptors.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    let limit = match limit {
+        None => PollTimeout::NONE,
+        Some(limit) => PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX),
+    };
+    poll(&mut watched, limit).ok()?;
+    watched.iter().position(|fd| fd.any().unwrap_or(false))
+}
+
+fn cannot(what: &str, errno: Errno) -> Error {
+    let why = errno.desc();
+    Error::new(Kind::Code(-(errno as i32)), format!("uevent monitor: cannot {what}: {why}"))
 }

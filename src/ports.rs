@@ -112,8 +112,8 @@ pub trait Platform {
 
 /// Where device events come from.
 pub trait UeventSource {
-    /// The next thing that happens; waits for it, with a limit no longer than that.
-    fn receive(&mut self, limit: Option<Duration>) -> Incoming;
+    /// The next thing that has come. Does not wait.
+    fn receive(&mut self) -> Incoming;
     /// What the system shows of a PCI function now; `None` when it is not there.
     fn look(&mut self, device: &CStr) -> Option<Function>;
     /// All PCI functions that there are now.
@@ -131,12 +131,14 @@ pub enum Incoming {
     Malformed(Malformed),
     /// Events were lost.
     Lost,
-    /// All that had come has been taken. Told once before it waits.
-    Idle,
-    /// The limit is over.
-    TimedOut,
-    /// Nothing will come any more.
-    Stopped,
+    /// All that had come has been taken.
+    Nothing,
+}
+
+/// Waits for a source of device events.
+pub trait UeventWaiter {
+    /// Waits until something has come, for no longer than the limit: `false` at the end.
+    fn wait(&self, limit: Option<Duration>) -> bool;
 }
 
 /// `bus:name` for messages; bytes that are not UTF-8 are replaced.

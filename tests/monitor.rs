@@ -12,7 +12,7 @@ use rte_hotplug::engine::callbacks::{CallbackId, Callbacks, Event};
 use rte_hotplug::engine::monitor::{Counts, Monitor, QUEUE_LIMIT, Reactions};
 use rte_hotplug::engine::tracker::{Policy, Snapshot};
 use rte_hotplug::error::{Error, Kind, Result};
-use rte_hotplug::ports::{Incoming, UeventSource};
+use rte_hotplug::ports::{Incoming, UeventSource, UeventWaiter};
 use rte_hotplug::proto::pci::Function;
 use rte_hotplug::proto::uevent::{Action, Malformed, Uevent};
 
@@ -33,7 +33,6 @@ struct KernelState {
     socket: VecDeque<Incoming>,
     room: usize,
     lost: bool,
-    idle: bool,
     stopped: bool,
     /// How often looking fails.
     failing_looks: u32,
@@ -80,7 +79,6 @@ impl KernelState {
         } else {
             self.lost = true;
         }
-        self.idle = false;
     }
 }
 
@@ -102,30 +100,13 @@ fn address(number: usize) -> CString {
 struct Socket(Arc<Kernel>);
 
 impl UeventSource for Socket {
-    fn receive(&mut self, limit: Option<Duration>) -> Incoming {
+    fn receive(&mut self) -> Incoming {
         let mut state = self.0.state.lock();
-        loop {
-            if state.stopped {
-                return Incoming::Stopped;
-            }
-            // As the kernel does: the loss is told before what is still there.
-            if std::mem::take(&mut state.lost) {
-                return Incoming::Lost;
-            }
-            if let Some(incoming) = state.socket.pop_front() {
-                return incoming;
-            }
-            if !std::mem::replace(&mut state.idle, true) {
-                return Incoming::Idle;
-            }
-            match limit {
-                None => self.0.changed.wait(&mut state),
-                Some(limit) if self.0.changed.wait_for(&mut state, limit).timed_out() => {
-                    return Incoming::TimedOut;
-                }
-                Some(_) => {}
-            }
+        // As the kernel does: the loss is told before what is still there.
+        if std::mem::take(&mut state.lost) {
+            return Incoming::Lost;
         }
+        state.socket.pop_front().unwrap_or(Incoming::Nothing)
     }
 
     fn look(&mut self, device: &CStr) -> Option<Function> {
@@ -139,6 +120,22 @@ impl UeventSource for Socket {
             return Err(Error::new(Kind::NotFound, "no sysfs for now"));
         }
         Ok(Snapshot { functions: state.functions.clone(), until: state.seqnum })
+    }
+}
+
+struct Waiter(Arc<Kernel>);
+
+impl UeventWaiter for Waiter {
+    fn wait(&self, limit: Option<Duration>) -> bool {
+        let mut state = self.0.state.lock();
+        while !state.stopped && !state.lost && state.socket.is_empty() {
+            match limit {
+                None => self.0.changed.wait(&mut state),
+                Some(limit) if self.0.changed.wait_for(&mut state, limit).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        !state.stopped
     }
 }
 
@@ -201,10 +198,9 @@ impl Bench {
         shared.monitor.set_policy(policy);
 
         let before = kernel.state.lock().functions.keys().cloned().collect();
-        let mut socket = Socket(kernel.clone());
-        shared.monitor.begin(&mut socket).unwrap();
-        let reading = shared.clone();
-        let reader = std::thread::spawn(move || reading.monitor.watch(&mut socket, &*reading));
+        let reader = Mutex::new(shared.monitor.begin(Socket(kernel.clone())).unwrap());
+        let (reading, waiter) = (shared.clone(), Waiter(kernel.clone()));
+        let reader = std::thread::spawn(move || reading.monitor.watch(&reader, &waiter, &*reading));
         let delivering = shared.clone();
         let generation = shared.monitor.generation();
         let deliverer = std::thread::spawn(move || {

@@ -1,5 +1,6 @@
 //! The monitor of device events: one thread takes them off the source as fast as they come, another
-//! one delivers them. A slow callback delays others, and loses nothing.
+//! one delivers them. A slow callback delays others, and loses nothing. The thread that delivers may
+//! take them off itself while it has nothing to deliver.
 //!
 //! When the queue is full the reader waits, and the source overruns in the end. That is the only way
 //! to lose events, and what was missed is then found out by looking ([`super::tracker`]).
@@ -13,7 +14,8 @@ use parking_lot::{Condvar, Mutex};
 use super::callbacks::{Callbacks, Event};
 use super::counters::counters;
 use super::tracker::{News, Policy, Tracker};
-use crate::ports::{Incoming, UeventSource};
+use crate::error::Result;
+use crate::ports::{Incoming, UeventSource, UeventWaiter};
 use crate::proto::uevent::{Action, Uevent};
 
 /// The most memory that queued events take; what a look finds may come on top, once per device.
@@ -38,6 +40,14 @@ counters! {
     recovered,
     /// Removals and other events that were told already and came again.
     repeated,
+}
+
+/// A source while it is read, by one thread at a time.
+pub struct Reader<S> {
+    source: S,
+    /// Whether events were lost, and what was missed is not found out yet.
+    lost: bool,
+    has_caught_up: bool,
 }
 
 /// What the reader does besides queueing.
@@ -93,37 +103,63 @@ impl Item {
 }
 
 impl Monitor {
-    /// Takes events until the source stops or [`Self::stop`] is called.
-    pub fn watch(&self, source: &mut dyn UeventSource, reactions: &dyn Reactions) {
-        let mut lost = false;
-        let mut reader = Reader { monitor: self, source, reactions, has_caught_up: false };
+    /// Takes events off the source until the waiter ends or [`Self::stop`] is called.
+    pub fn watch<S: UeventSource>(
+        &self,
+        reader: &Mutex<Reader<S>>,
+        waiter: &dyn UeventWaiter,
+        reactions: &dyn Reactions,
+    ) {
         while self.wait_for_room() {
-            let retry = lost || !reader.wake();
-            match reader.source.receive(retry.then_some(RETRY)) {
-                Incoming::Event(event) => reader.accept(event),
-                Incoming::Foreign => self.counters.foreign.add(),
-                Incoming::Malformed(why) => {
-                    self.counters.malformed.add();
-                    log::debug!("uevent monitor: a message makes no sense: {why}");
-                }
-                Incoming::Lost => {
-                    self.counters.overruns.add();
-                    lost = true;
-                }
-                // Whatever was sent before the loss has been taken.
-                Incoming::Idle | Incoming::TimedOut => lost = lost && !reader.catch_up(),
-                Incoming::Stopped => return,
+            let retry = {
+                let mut reader = reader.lock();
+                while self.take_next(&mut reader, reactions) {}
+                reader.lost
+            };
+            let retry = !self.wake(reactions) || retry;
+            self.look_at_unseen(reader);
+            if !waiter.wait(retry.then_some(RETRY)) {
+                return;
             }
         }
     }
 
+    /// Takes the next thing off the source, if there is one and room for it: whether there was.
+    pub fn take_next<S: UeventSource>(
+        &self,
+        reader: &mut Reader<S>,
+        reactions: &dyn Reactions,
+    ) -> bool {
+        if !self.has_room() {
+            return false;
+        }
+        match reader.source.receive() {
+            Incoming::Event(event) => self.accept(event, reader, reactions),
+            Incoming::Foreign => self.counters.foreign.add(),
+            Incoming::Malformed(why) => {
+                self.counters.malformed.add();
+                log::debug!("uevent monitor: a message makes no sense: {why}");
+            }
+            Incoming::Lost => {
+                self.counters.overruns.add();
+                reader.lost = true;
+            }
+            // Whatever was sent before the loss has been taken.
+            Incoming::Nothing => {
+                reader.lost = reader.lost && !self.catch_up(reader, reactions);
+                return false;
+            }
+        }
+        true
+    }
+
     /// Begins with what the source shows; to be called before [`Self::watch`].
-    pub fn begin(&self, source: &mut dyn UeventSource) -> crate::error::Result<()> {
+    pub fn begin<S: UeventSource>(&self, mut source: S) -> Result<Reader<S>> {
         let snapshot = source.snapshot()?;
         let mut state = self.state.lock();
         state.tracker.begin(snapshot);
         state.stopping = false;
-        Ok(())
+        Ok(Reader { source, lost: false, has_caught_up: false })
     }
 
     /// Ends it: what the kernel has told and was not delivered is forgotten.
@@ -222,6 +258,11 @@ impl Monitor {
         state.generation == generation
     }
 
+    /// Whether something is to be delivered.
+    pub fn has_queued(&self) -> bool {
+        !self.state.lock().queue.is_empty()
+    }
+
     /// Names the threads that deliver from now on.
     pub fn generation(&self) -> u64 {
         self.state.lock().generation
@@ -231,6 +272,75 @@ impl Monitor {
     pub fn end_delivery(&self) {
         self.state.lock().generation += 1;
         self.changed.notify_all();
+    }
+
+    /// Whether what is queued will be delivered.
+    fn wake(&self, reactions: &dyn Reactions) -> bool {
+        self.state.lock().queue.is_empty() || reactions.wake()
+    }
+
+    fn accept<S: UeventSource>(
+        &self,
+        event: Uevent,
+        reader: &mut Reader<S>,
+        reactions: &dyn Reactions,
+    ) {
+        self.counters.received.add();
+        let is_removal = event.action() == Action::Remove;
+        let news = {
+            let mut state = self.state.lock();
+            let policy = state.policy;
+            state.tracker.accept(event, policy, |device| reader.source.look(device))
+        };
+        let told_before =
+            |news: &News| is_removal && news.event.pci_device().is_some() && news.notice.is_none();
+        if news.is_empty() || news.iter().any(told_before) {
+            self.counters.repeated.add();
+        }
+        self.tell(news, reactions);
+    }
+
+    /// Finds out what was missed: whether that worked.
+    fn catch_up<S: UeventSource>(&self, reader: &mut Reader<S>, reactions: &dyn Reactions) -> bool {
+        let snapshot = match reader.source.snapshot() {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                log::debug!("uevent monitor: cannot look what was missed, trying again: {error}");
+                return false;
+            }
+        };
+        let missed = {
+            let mut state = self.state.lock();
+            let policy = state.policy;
+            state.tracker.catch_up(snapshot, policy)
+        };
+        let count = missed.len();
+        self.tell(missed, reactions);
+        let level = if reader.has_caught_up { log::Level::Debug } else { log::Level::Warn };
+        reader.has_caught_up = true;
+        log::log!(level, "uevent monitor: events were lost; {count} were found out by looking");
+        true
+    }
+
+    /// Looks which functions they are that events have told of: the next at that address differs.
+    fn look_at_unseen<S: UeventSource>(&self, reader: &Mutex<Reader<S>>) {
+        let unseen = self.state.lock().tracker.unseen();
+        for device in unseen {
+            let function = reader.lock().source.look(&device);
+            if let Some(function) = function {
+                self.state.lock().tracker.seen(&device, &function);
+            }
+        }
+    }
+
+    fn tell(&self, news: Vec<News>, reactions: &dyn Reactions) {
+        for news in news {
+            // Before anybody works with what the device's address has next.
+            if let (Action::Remove, Some(device)) = (news.event.action(), news.event.pci_device()) {
+                reactions.removed(device);
+            }
+            self.push(news);
+        }
     }
 
     fn push(&self, news: News) {
@@ -259,6 +369,11 @@ impl Monitor {
         Some(item)
     }
 
+    fn has_room(&self) -> bool {
+        let state = self.state.lock();
+        state.size < QUEUE_LIMIT && !state.stopping
+    }
+
     /// Whether the reader may go on.
     fn wait_for_room(&self) -> bool {
         let mut state = self.state.lock();
@@ -273,74 +388,5 @@ impl State {
     fn push(&mut self, item: Item) {
         self.size += item.size();
         self.queue.push_back(item);
-    }
-}
-
-/// The reader's end.
-struct Reader<'a> {
-    monitor: &'a Monitor,
-    source: &'a mut dyn UeventSource,
-    reactions: &'a dyn Reactions,
-    has_caught_up: bool,
-}
-
-impl Reader<'_> {
-    /// Whether what is queued will be delivered.
-    fn wake(&self) -> bool {
-        self.monitor.state.lock().queue.is_empty() || self.reactions.wake()
-    }
-
-    fn accept(&mut self, event: Uevent) {
-        let monitor = self.monitor;
-        monitor.counters.received.add();
-        let is_removal = event.action() == Action::Remove;
-        let now = match event.pci_device() {
-            Some(device) if event.action() == Action::Add => self.source.look(device),
-            _ => None,
-        };
-        let news = {
-            let mut state = monitor.state.lock();
-            let policy = state.policy;
-            state.tracker.accept(event, now, policy)
-        };
-        let told_before =
-            |news: &News| is_removal && news.event.pci_device().is_some() && news.notice.is_none();
-        if news.is_empty() || news.iter().any(told_before) {
-            monitor.counters.repeated.add();
-        }
-        self.tell(news);
-    }
-
-    /// Finds out what was missed: whether that worked.
-    fn catch_up(&mut self) -> bool {
-        let monitor = self.monitor;
-        let snapshot = match self.source.snapshot() {
-            Ok(snapshot) => snapshot,
-            Err(error) => {
-                log::debug!("uevent monitor: cannot look what was missed, trying again: {error}");
-                return false;
-            }
-        };
-        let missed = {
-            let mut state = monitor.state.lock();
-            let policy = state.policy;
-            state.tracker.catch_up(snapshot, policy)
-        };
-        let count = missed.len();
-        self.tell(missed);
-        let level = if self.has_caught_up { log::Level::Debug } else { log::Level::Warn };
-        self.has_caught_up = true;
-        log::log!(level, "uevent monitor: events were lost; {count} were found out by looking");
-        true
-    }
-
-    fn tell(&self, news: Vec<News>) {
-        for news in news {
-            // Before anybody works with what the device's address has next.
-            if let (Action::Remove, Some(device)) = (news.event.action(), news.event.pci_device()) {
-                self.reactions.removed(device);
-            }
-            self.monitor.push(news);
-        }
     }
 }

@@ -39,16 +39,27 @@ pub struct News {
 /// Drivers under which a program in user space works with a device.
 const USER_DRIVERS: [&CStr; 3] = [c"vfio-pci", c"uio_pci_generic", c"igb_uio"];
 
+/// What is known of a function.
+struct Known {
+    /// Which one it is at its address, if it was looked at.
+    identity: Option<u64>,
+    /// The number of the event that told of it, if one did.
+    added: Option<u64>,
+    devpath: CString,
+    driver: Option<CString>,
+}
+
 /// What is known.
 #[derive(Default)]
 pub struct Tracker {
     /// Whether events are told; else nothing is known of functions.
     watches: bool,
-    functions: BTreeMap<CString, Function>,
-    /// What was looked at last may contain events up to this number.
-    looked: u64,
-    /// The same for the last look after a loss: those were told by what it found out.
+    functions: BTreeMap<CString, Known>,
+    /// What was looked at after the last loss may contain events up to this number: those were told by
+    /// what it found out.
     settled: u64,
+    /// Functions that events told of, until they are looked at.
+    unseen: BTreeSet<CString>,
     /// Functions whose removal was told before the kernel's own event.
     leaving: BTreeSet<CString>,
 }
@@ -56,69 +67,83 @@ pub struct Tracker {
 impl Tracker {
     /// Begins with what is there; nothing of it is news.
     pub fn begin(&mut self, snapshot: Snapshot) {
-        *self = Self {
-            watches: true,
-            functions: snapshot.functions,
-            looked: snapshot.until,
-            ..Self::default()
-        };
+        let there = snapshot.functions.into_iter();
+        let functions = there.map(|(device, function)| (device, Known::seen(function)));
+        *self = Self { watches: true, functions: functions.collect(), ..Self::default() };
     }
 
-    /// An event has come; `now` is what the system shows of its device at this time. What it was told
-    /// before is nothing new.
-    pub fn accept(&mut self, event: Uevent, now: Option<Function>, policy: Policy) -> Vec<News> {
+    /// An event has come; `look` tells what the system shows of its device at this time. What it was
+    /// told before is nothing new.
+    pub fn accept(
+        &mut self,
+        event: Uevent,
+        policy: Policy,
+        look: impl FnOnce(&CStr) -> Option<Function>,
+    ) -> Vec<News> {
         let Some(device) = event.pci_device().map(CStr::to_owned) else {
             return vec![News { event, notice: None }];
         };
         if event.seqnum() <= self.settled && self.is_known(&event, &device) {
             return vec![];
         }
-        // Gone again, it has an identity like no other: its removal comes, or is found out.
-        let gone = || Function { identity: 0, devpath: event.devpath().to_owned(), driver: None };
-        let now = now.unwrap_or_else(gone);
         let mut news = vec![];
-        if event.action() == Action::Add && self.has_missed_removal(&event, &device, &now) {
-            let remove = Uevent::found_out(Action::Remove, &device, &now.devpath, None);
-            let notice = self.note(Action::Remove, &device, None, policy, &now);
-            news.push(News { event: remove, notice });
+        if event.action() == Action::Add && self.has_missed_removal(&event, &device, look) {
+            let remove = Uevent::found_out(Action::Remove, &device, event.devpath(), None);
+            news.push(self.note(remove, &device, policy));
         }
-        let notice = self.note(event.action(), &device, event.driver(), policy, &now);
-        news.push(News { event, notice });
+        news.push(self.note(event, &device, policy));
         news
+    }
+
+    /// The functions that events have told of and nobody has looked at since.
+    pub fn unseen(&mut self) -> BTreeSet<CString> {
+        std::mem::take(&mut self.unseen)
+    }
+
+    /// What the system shows of a function that an event told of.
+    pub fn seen(&mut self, device: &CStr, function: &Function) {
+        if let Some(known) = self.functions.get_mut(device) {
+            known.identity.get_or_insert(function.identity);
+        }
     }
 
     /// Events may have been lost: those that explain what the system shows now, in order.
     pub fn catch_up(&mut self, snapshot: Snapshot, policy: Policy) -> Vec<News> {
         let mut missed = vec![];
         for (device, known) in &self.functions {
-            if snapshot.functions.get(device).is_none_or(|now| now.identity != known.identity) {
-                missed.push((Action::Remove, device.clone(), known.clone()));
+            if snapshot.functions.get(device).is_none_or(|now| !known.is(now)) {
+                let devpath = &known.devpath;
+                missed.push((device, Uevent::found_out(Action::Remove, device, devpath, None)));
             }
         }
         for (device, now) in &snapshot.functions {
-            let known = self.functions.get(device).filter(|known| known.identity == now.identity);
+            let mut found = |action, driver| {
+                missed.push((device, Uevent::found_out(action, device, &now.devpath, driver)));
+            };
+            let known = self.functions.get(device).filter(|known| known.is(now));
             if known.is_none() {
-                missed.push((Action::Add, device.clone(), now.clone()));
+                found(Action::Add, None);
             }
             let before = known.and_then(|known| known.driver.as_ref());
             if before == now.driver.as_ref() {
                 continue;
             }
             if before.is_some() {
-                missed.push((Action::Unbind, device.clone(), now.clone()));
+                found(Action::Unbind, None);
             }
             if now.driver.is_some() {
-                missed.push((Action::Bind, device.clone(), now.clone()));
+                found(Action::Bind, now.driver.as_deref());
             }
         }
-        (self.looked, self.settled) = (snapshot.until, snapshot.until);
-        let told = missed.into_iter().map(|(action, device, function)| {
-            let driver = function.driver.as_deref().filter(|_| action == Action::Bind);
-            let event = Uevent::found_out(action, &device, &function.devpath, driver);
-            let notice = self.note(action, &device, driver, policy, &function);
-            News { event, notice }
-        });
-        told.collect()
+        let missed: Vec<_> =
+            missed.into_iter().map(|(name, event)| (name.clone(), event)).collect();
+        self.settled = snapshot.until;
+        let news = missed.into_iter().map(|(device, event)| self.note(event, &device, policy));
+        let news = news.collect();
+        for (device, now) in snapshot.functions {
+            self.functions.insert(device, Known::seen(now));
+        }
+        news
     }
 
     /// The removal of a device is about to be told before the kernel does: it asks for the device
@@ -139,10 +164,21 @@ impl Tracker {
     }
 
     /// Whether another function was there, whose removal was lost.
-    fn has_missed_removal(&self, add: &Uevent, device: &CStr, now: &Function) -> bool {
-        let Some(before) = self.functions.get(device) else { return false };
-        let is_new = !add.is_synthetic() && add.seqnum() > self.looked;
-        is_new || before.identity != now.identity
+    fn has_missed_removal(
+        &self,
+        add: &Uevent,
+        device: &CStr,
+        look: impl FnOnce(&CStr) -> Option<Function>,
+    ) -> bool {
+        match self.functions.get(device) {
+            None => false,
+            // Somebody had it announced again.
+            Some(_) if add.is_synthetic() => false,
+            // The kernel announces each once.
+            Some(Known { added: Some(_), .. }) => true,
+            // It may have been looked at just before it was announced.
+            Some(known) => look(device).is_some_and(|now| !known.is(&now)),
+        }
     }
 
     fn is_known(&self, event: &Uevent, device: &CStr) -> bool {
@@ -157,32 +193,23 @@ impl Tracker {
     }
 
     /// Remembers what happened, and says what to tell of it.
-    fn note(
-        &mut self,
-        action: Action,
-        device: &CStr,
-        driver: Option<&CStr>,
-        policy: Policy,
-        function: &Function,
-    ) -> Option<(CString, Event)> {
-        let event = match action {
+    fn note(&mut self, event: Uevent, device: &CStr, policy: Policy) -> News {
+        let notice = match event.action() {
             Action::Add => {
-                // What is bound to it is told by an event of its own.
-                let function = Function { driver: None, ..function.clone() };
-                self.functions.insert(device.to_owned(), function);
-                self.leaving.remove(device);
+                self.add(&event, device);
                 (policy == Policy::AtOnce).then_some(Event::Add)
             }
             Action::Remove => {
                 self.functions.remove(device);
+                self.unseen.remove(device);
                 (!self.leaving.remove(device)).then_some(Event::Remove)
             }
             Action::Bind => {
                 self.leaving.remove(device);
                 if let Some(known) = self.functions.get_mut(device) {
-                    known.driver = driver.map(CStr::to_owned);
+                    known.driver = event.driver().map(CStr::to_owned);
                 }
-                let usable = driver.is_some_and(is_user_driver);
+                let usable = event.driver().is_some_and(is_user_driver);
                 (policy == Policy::AfterBind && usable).then_some(Event::Add)
             }
             Action::Unbind => {
@@ -191,9 +218,34 @@ impl Tracker {
                 }
                 None
             }
-            _ => None,
+            Action::Change | Action::Move | Action::Online | Action::Offline => None,
         };
-        event.map(|event| (device.to_owned(), event))
+        News { event, notice: notice.map(|event| (device.to_owned(), event)) }
+    }
+
+    fn add(&mut self, event: &Uevent, device: &CStr) {
+        self.leaving.remove(device);
+        if event.is_synthetic() && self.functions.contains_key(device) {
+            return;
+        }
+        let added = (event.seqnum() > 0).then(|| event.seqnum());
+        let devpath = event.devpath().to_owned();
+        // What is bound to it is told by an event of its own.
+        let known = Known { identity: None, added, devpath, driver: None };
+        self.functions.insert(device.to_owned(), known);
+        self.unseen.insert(device.to_owned());
+    }
+}
+
+impl Known {
+    fn seen(function: Function) -> Self {
+        let Function { identity, devpath, driver } = function;
+        Self { identity: Some(identity), added: None, devpath, driver }
+    }
+
+    /// Whether it is the function that the system shows; as far as it was looked at.
+    fn is(&self, now: &Function) -> bool {
+        self.identity.is_none_or(|identity| identity == now.identity)
     }
 }
 
@@ -233,7 +285,7 @@ mod tests {
 
     /// What one event comes to.
     fn accept(tracker: &mut Tracker, event: Uevent, now: Option<Function>) -> Vec<Option<Event>> {
-        let news = tracker.accept(event, now, Policy::AtOnce);
+        let news = tracker.accept(event, Policy::AtOnce, |_| now);
         news.into_iter().map(|news| news.notice.map(|(_, event)| event)).collect()
     }
 
@@ -330,7 +382,7 @@ mod tests {
         let mut tracker = Tracker::default();
         let accept = |tracker: &mut Tracker, action, driver| {
             let event = event(action, A, driver, 1);
-            let news = tracker.accept(event, Some(function(1, driver)), Policy::AfterBind);
+            let news = tracker.accept(event, Policy::AfterBind, |_| None);
             news.into_iter().map(|n| n.notice.map(|(_, event)| event)).collect::<Vec<_>>()
         };
         assert_eq!(accept(&mut tracker, Action::Add, None), [None]);

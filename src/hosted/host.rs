@@ -69,6 +69,17 @@ functions! {
             unsafe extern "C" fn(u64, AlarmCallback, *mut c_void) -> c_int,
         alarm_cancel: "rte_eal_alarm_cancel" as
             unsafe extern "C" fn(AlarmCallback, *mut c_void) -> c_int,
+        intr_alloc: "rte_intr_instance_alloc" as unsafe extern "C" fn(u32) -> *mut c_void,
+        intr_free: "rte_intr_instance_free" as unsafe extern "C" fn(*mut c_void),
+        intr_set_fd: "rte_intr_fd_set" as unsafe extern "C" fn(*mut c_void, c_int) -> c_int,
+        intr_set_type: "rte_intr_type_set" as unsafe extern "C" fn(*mut c_void, c_int) -> c_int,
+        intr_register: "rte_intr_callback_register" as
+            unsafe extern "C" fn(*mut c_void, InterruptCallback, *mut c_void) -> c_int,
+        intr_unregister: "rte_intr_callback_unregister" as
+            unsafe extern "C" fn(*mut c_void, InterruptCallback, *mut c_void) -> c_int,
+        intr_unregister_later: "rte_intr_callback_unregister_pending" as
+            unsafe extern "C" fn(*mut c_void, InterruptCallback, *mut c_void,
+                                 extern "C" fn(*mut c_void, *mut c_void)) -> c_int,
         memory_lock: "rte_mcfg_mem_read_lock" as unsafe extern "C" fn(),
         memory_unlock: "rte_mcfg_mem_read_unlock" as unsafe extern "C" fn(),
         thread_is_intr: "rte_thread_is_intr" as unsafe extern "C" fn() -> c_int,
@@ -85,6 +96,8 @@ functions! {
     }
 }
 
+/// `rte_intr_callback_fn`
+pub type InterruptCallback = extern "C" fn(*mut c_void);
 /// `rte_eal_alarm_callback`
 pub type AlarmCallback = extern "C" fn(*mut c_void);
 

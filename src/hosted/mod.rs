@@ -7,6 +7,7 @@ pub mod devargs;
 pub mod eal_socket;
 pub mod ethdev;
 pub mod host;
+pub mod interrupt;
 pub mod layout;
 pub mod logging;
 pub mod mp;
