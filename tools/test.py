@@ -160,7 +160,7 @@ def c_suites(results: Results, build: pathlib.Path, name: str, setup: list, suit
     if done.returncode:
         results.add(f"{name}: meson compile", False, done.stdout)
         return False
-    run(["meson", "test", "-C", build, "--no-rebuild", *suites])
+    run(["meson", "test", "-C", build, "--no-rebuild", *suites], timeout=2400)
     log = build / "meson-logs/testlog.json"
     lines = log.read_text().splitlines() if log.exists() else []
     if not lines:
@@ -193,7 +193,8 @@ def c_tests(results: Results, scratch: pathlib.Path, build: pathlib.Path,
     shared = f"-Dcargo_target_dir={ROOT / 'target'}"
     groups = "enabled" if has_huge_pages else "disabled"
     ready = c_suites(results, build, "C", [
-        f"-Dhosted_tests={required}", f"-Dvalgrind={required}", f"-Dgroup_tests={groups}", shared,
+        f"-Dhosted_tests={required}", f"-Dvalgrind={required}", f"-Dgroup_tests={groups}",
+        f"-Dlab_tests={required}", shared,
         f"--prefix={scratch / 'installed'}", "--libdir=lib"], [])
     c_suites(results, sanitized, "sanitized", [
         "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dvalgrind=disabled",
