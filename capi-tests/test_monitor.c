@@ -293,6 +293,42 @@ static void a_callback_may_stop_the_monitor(void)
 	additions_and_removals_are_told();
 }
 
+static void restart_once(const char *name, enum rte_dev_event_type type, void *arg)
+{
+	int *restarts = arg;
+
+	(void)name, (void)type;
+	if (++*restarts == 1) {
+		EXPECT(rte_dev_event_monitor_stop() == 0);
+		EXPECT(rte_dev_event_monitor_start() == 0);
+	}
+	sem_post(&told);
+}
+
+/* What was announced before may be told or not, what is announced after it once. */
+static void a_callback_may_restart_the_monitor(void)
+{
+	int restarts = 0, result;
+
+	prepare();
+	CHECK_INT(rte_dev_event_callback_register(device, restart_once, &restarts), 0);
+	CHECK_INT(rte_dev_event_monitor_start(), 0);
+	announce("add", 1);
+	wait_told(1);
+	while ((result = rte_dev_event_callback_unregister(device, restart_once, &restarts)) ==
+	       -EAGAIN)
+		sched_yield();
+	CHECK_INT(result, 1);
+	count_from_now(0);
+	announce("add", 10);
+	announce("remove", 1);
+	while (seen.removed == 0)
+		wait_told(1);
+	CHECK_INT(seen.added, 10);
+	CHECK_INT(rte_dev_event_monitor_stop(), 0);
+	count_no_more();
+}
+
 static void added_after_a_driver_is_bound(void)
 {
 	CHECK_INT(rte_hotplug_event_policy_set(2), -EINVAL);
@@ -348,6 +384,7 @@ static const struct test_case cases[] = {
 	{ "every action is told in full", every_action_is_told_in_full },
 	{ "other subsystems are left out", full_events_of_other_subsystems_are_left_out },
 	{ "a callback may stop the monitor", a_callback_may_stop_the_monitor },
+	{ "a callback may restart the monitor", a_callback_may_restart_the_monitor },
 	{ "added after a driver is bound (U4)", added_after_a_driver_is_bound },
 	{ "bad arguments", bad_arguments },
 	{ "no descriptor is left for it (U9)", no_descriptor_is_left_for_it },
@@ -355,6 +392,13 @@ static const struct test_case cases[] = {
 
 int main(void)
 {
+#ifdef SUITE_HOSTED
+	/* Stock crashes. */
+	if (rte_dev_event_monitor_start() != -EAGAIN) {
+		printf("Bail out! started before rte_eal_init\n");
+		return EXIT_FAILURE;
+	}
+#endif
 	if (!find_device()) {
 		printf(getenv("CI") != NULL ? "Bail out! no PCI function whose events can be made\n"
 					    : "1..0 # SKIP no PCI function whose events can be made\n");

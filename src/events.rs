@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::sys::eventfd::EventFd;
 use parking_lot::Mutex;
 
+use crate::channel::without_panic;
 use crate::engine::callbacks::Event;
 use crate::engine::monitor::{Reactions, Reader};
 use crate::error::{Error, Kind, Result};
@@ -69,6 +70,7 @@ impl Process {
         if let Mode::Forwarding(host) = mode {
             return host.stock_switch(host.stock.monitor_start);
         }
+        self.check_eal_runs(mode)?;
         self.prepare_delivery(mode)?;
         let mut watch = self.events.watch.lock();
         watch.forget_if_forked();
@@ -99,28 +101,40 @@ impl Process {
     /// (`rte_dev_event_callback_process`).
     pub fn report_event(&'static self, device: &CStr, event: Event) -> Result<()> {
         let mode = self.mode()?;
-        // The kernel wants a device back that vfio-pci holds: it tells so by an interrupt, again and
-        // again until it has it, and announces the removal itself afterwards.
+        let on_interrupt = match mode {
+            Mode::Hosted(platform) => platform.hosted.eal.is_interrupt_thread(),
+            Mode::Embedded(_) | Mode::Forwarding(_) => false,
+        };
         let wanted_back = match event {
-            Event::Remove => uevent::pci_name(device).filter(|name| is_under_vfio(name)),
+            Event::Remove => uevent::pci_name(device).filter(|n| is_wanted_back(n, on_interrupt)),
             Event::Add => None,
         };
-        if let Some(name) = wanted_back {
-            match mode {
-                // The PCI bus holds a spinlock here.
-                Mode::Hosted(platform) if platform.hosted.eal.is_interrupt_thread() => {
-                    self.prepare_delivery(mode)?;
-                    self.engine.monitor.queue_request(&name);
-                    if !self.wake_delivery() {
-                        self.deliver(AT_A_TIME);
-                    }
-                    return Ok(());
+        match wanted_back {
+            // The PCI bus holds a spinlock here.
+            Some(name) if on_interrupt => {
+                self.prepare_delivery(mode)?;
+                self.engine.monitor.queue_request(&name);
+                if !self.wake_delivery() {
+                    self.deliver(AT_A_TIME);
                 }
-                _ => self.engine.monitor.requested(&name),
+                return Ok(());
             }
+            Some(name) => self.engine.monitor.requested(&name),
+            None => {}
         }
         self.engine.callbacks.process(device, &event);
         Ok(())
+    }
+
+    /// Events are told on a thread of DPDK's.
+    fn check_eal_runs(&self, mode: Mode) -> Result<()> {
+        match mode {
+            Mode::Hosted(_) if !self.eal_runs() => Err(Error::new(
+                Kind::Again,
+                "uevent monitor: DPDK does not run: start it after rte_eal_init",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Fails where all is left to the host's own monitor.
@@ -143,6 +157,7 @@ impl Process {
         }
         drop(watch);
         self.end_fault_handling();
+        self.engine.monitor.forget_queued();
         let delivery = std::mem::take(&mut *self.events.delivery.lock());
         match delivery {
             Delivery::None => {}
@@ -151,7 +166,7 @@ impl Process {
                 self.engine.monitor.end_delivery();
                 let is_here = thread.thread().id() == std::thread::current().id();
                 if forks == fork::count() && !is_here {
-                    // It does not panic: its work is caught.
+                    // It does not panic.
                     let _ = thread.join();
                 }
             }
@@ -172,6 +187,7 @@ impl Process {
         match started {
             Ok((thread, stop)) => Ok(Running { thread, stop, interrupt }),
             Err(error) => {
+                self.engine.monitor.stop();
                 if let Some(interrupt) = interrupt {
                     interrupt.forget();
                 }
@@ -249,7 +265,8 @@ impl Process {
                 let generation = self.engine.monitor.generation();
                 let thread = thread::start("hotplug-events", move || {
                     while self.engine.monitor.wait_for_item(generation) {
-                        self.deliver(1);
+                        // A defect has been reported by the panic hook.
+                        let _ = without_panic(|| self.deliver(1));
                     }
                 });
                 Delivery::Thread(thread.map_err(|e| no_thread(&e))?, fork::count())
@@ -310,8 +327,13 @@ fn deliver_some() -> bool {
     process().deliver(AT_A_TIME)
 }
 
-fn is_under_vfio(device: &CStr) -> bool {
-    PciDevices::from_environment().driver(device).is_some_and(|driver| *driver == *c"vfio-pci")
+/// Whether the kernel wants a device back from vfio-pci: it tells so by an interrupt, again and again
+/// until it has it, and announces the removal itself afterwards. By then the driver may be shown no more.
+fn is_wanted_back(device: &CStr, on_interrupt: bool) -> bool {
+    match PciDevices::from_environment().driver(device) {
+        Some(driver) => *driver == *c"vfio-pci",
+        None => on_interrupt,
+    }
 }
 
 fn no_thread(error: &std::io::Error) -> Error {

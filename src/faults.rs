@@ -26,11 +26,13 @@ use crate::ports::{Bus, DeviceId, Platform as _};
 use crate::process::{Mode, Process};
 use crate::proto::wire::Device;
 use crate::sys::sigbus::{self, Owner};
-use crate::sys::{fork, maps, thread};
+use crate::sys::{fork, thread};
 
 /// What is known of faults and of what can fault.
 #[derive(Default)]
 pub(crate) struct Faults {
+    /// One who enables or disables at a time.
+    switch: Mutex<()>,
     state: Mutex<State>,
     /// Rings when a mapping was replaced. It stays: the handler has its descriptor.
     bell: OnceCell<EventFd>,
@@ -54,7 +56,9 @@ struct Watcher {
 /// A device of the PCI bus whose mappings the handler knows.
 struct Published {
     owner: Owner,
-    under_vfio: bool,
+    mappings: Mappings,
+    /// Whether its driver may be unmapping them.
+    detaching: bool,
 }
 
 impl Process {
@@ -67,20 +71,27 @@ impl Process {
         }
         // Who tells of faults is there before they come.
         self.prepare_delivery(mode)?;
-        {
-            let mut state = self.faults.state.lock();
-            if state.users == 0 {
-                self.watch_faults(&mut state)?;
-                self.install_handler(mode)?;
-            }
-            state.users += 1;
+        let switch = self.faults.switch.lock();
+        self.watch_faults()?;
+        if self.faults.state.lock().users == 0 {
+            self.install_handler(mode)?;
         }
+        self.faults.state.lock().users += 1;
+        drop(switch);
         if let Mode::Hosted(platform) = mode {
-            for (name, _) in platform.pci_devices() {
-                self.publish_attached(&platform, &name);
-            }
+            self.publish_all(&platform);
         }
         Ok(0)
+    }
+
+    /// Publishes what is attached, if the handling is enabled.
+    pub(crate) fn publish_all(&self, platform: &Platform) {
+        if self.faults.state.lock().users == 0 {
+            return;
+        }
+        for (name, _) in platform.pci_devices() {
+            self.publish_attached(platform, &name);
+        }
     }
 
     /// Notes one user less, and ends the handling for the last (`rte_dev_hotplug_handle_disable`).
@@ -89,16 +100,21 @@ impl Process {
         if let Mode::Forwarding(host) = mode {
             return host.stock_switch(host.stock.handle_disable);
         }
+        let _switch = self.faults.switch.lock();
+        let users = self.faults.state.lock().users;
+        if users == 0 {
+            log::warn!("SIGBUS handling: it is not enabled, so it cannot be disabled");
+            return Ok(0);
+        }
+        if users == 1 {
+            self.with_memory_locked(mode, sigbus::uninstall)
+                .map_err(|errno| no_handler(errno, "remove"))?;
+            log::debug!("SIGBUS handling: disabled");
+        }
         let mut state = self.faults.state.lock();
-        match state.users {
-            0 => log::warn!("SIGBUS handling: it is not enabled, so it cannot be disabled"),
-            1 => {
-                with_memory_locked(mode, sigbus::uninstall).map_err(|e| no_handler(e, "remove"))?;
-                state.users = 0;
-                state.published.drain().for_each(|(_, device)| sigbus::withdraw(device.owner));
-                log::debug!("SIGBUS handling: disabled");
-            }
-            _ => state.users -= 1,
+        state.users -= 1;
+        if state.users == 0 {
+            state.published.drain().for_each(|(_, device)| sigbus::withdraw(device.owner));
         }
         Ok(0)
     }
@@ -111,7 +127,16 @@ impl Process {
         self.engine.monitor.attached(&device.name);
         if self.faults.state.lock().users > 0 {
             let mappings = platform.pci_mappings(&device.name, id);
-            self.faults.state.lock().publish(&device.name, &mappings);
+            self.faults.state.lock().publish(&device.name, mappings);
+        }
+    }
+
+    /// A device is about to be detached, or stays after all.
+    pub(crate) fn hold_mappings(&self, device: &Device, detaching: bool) {
+        if *device.bus == *pci::NAME {
+            if let Some(published) = self.faults.state.lock().published.get_mut(&device.name) {
+                published.detaching = detaching;
+            }
         }
     }
 
@@ -124,15 +149,15 @@ impl Process {
 
     /// A device has gone: what still reaches its address must not reach the next one there.
     pub(crate) fn secure_mappings(&self, name: &CStr) {
+        // Held meanwhile: no driver begins to unmap them.
         let state = self.faults.state.lock();
-        if state.published.get(name).is_none_or(|device| device.under_vfio) {
+        let keeps = |device: &Published| device.mappings.under_vfio || device.detaching;
+        if state.published.get(name).is_none_or(keeps) {
             return;
         }
-        for (start, length) in maps::of_pci_function(name) {
-            if let Err(errno) = sigbus::replace_mapping_of_device(start, length) {
-                let why = errno.desc();
-                log::error!("{}: cannot replace its memory: {why}", name.to_string_lossy());
-            }
+        if let Err(errno) = sigbus::replace_mappings_of(name) {
+            let why = errno.desc();
+            log::error!("{}: cannot replace its memory: {why}", name.to_string_lossy());
         }
     }
 
@@ -161,24 +186,38 @@ impl Process {
         let Some(bus) = platform.bus(pci::NAME) else { return };
         if let Some(id) = bus.find(name).filter(|id| bus.is_probed(*id)) {
             let mappings = platform.pci_mappings(name, id);
-            self.faults.state.lock().publish(name, &mappings);
+            self.faults.state.lock().publish(name, mappings);
         }
     }
 
     fn install_handler(&'static self, mode: Mode) -> Result<()> {
         let bell = self.faults.bell()?.as_fd();
-        let is_hosts = |handler: usize| match (mode, NonNull::new(handler as *mut _)) {
+        // Asked before: the linker has a lock of its own.
+        let current = sigbus::current_handler().map_err(|errno| no_handler(errno, "look at"))?;
+        let is_hosts = match (mode, NonNull::new(current as *mut _)) {
             (Mode::Hosted(platform), Some(handler)) => platform.hosted.host.contains(handler),
             _ => false,
         };
-        with_memory_locked(mode, || sigbus::install(bell, is_hosts))
+        let foreign = is_hosts.then_some(current);
+        self.with_memory_locked(mode, || sigbus::install(bell, foreign))
             .map_err(|errno| no_handler(errno, "install"))?;
         log::debug!("SIGBUS handling: enabled");
         Ok(())
     }
 
-    fn watch_faults(&'static self, state: &mut State) -> Result<()> {
-        if state.watcher.as_ref().is_some_and(|watcher| watcher.forks == fork::count()) {
+    /// EAL swaps the handler itself while it allocates huge pages, with this lock held for writing.
+    fn with_memory_locked<T>(&self, mode: Mode, work: impl FnOnce() -> T) -> T {
+        match mode {
+            Mode::Hosted(platform) if self.eal_runs() => {
+                platform.hosted.eal.with_memory_locked(work)
+            }
+            Mode::Hosted(_) | Mode::Forwarding(_) | Mode::Embedded(_) => work(),
+        }
+    }
+
+    fn watch_faults(&'static self) -> Result<()> {
+        let watcher = |state: &State| state.watcher.as_ref().map(|watcher| watcher.forks);
+        if watcher(&self.faults.state.lock()) == Some(fork::count()) {
             return Ok(());
         }
         let bell = self.faults.bell()?;
@@ -194,7 +233,8 @@ impl Process {
             Error::new(Kind::Code(code), format!("SIGBUS handling: cannot start a thread: {error}"))
         })?;
         // One that is not here after a fork is none to wait for.
-        std::mem::forget(state.watcher.replace(Watcher { thread, forks: fork::count(), stop }));
+        let watcher = Watcher { thread, forks: fork::count(), stop };
+        std::mem::forget(self.faults.state.lock().watcher.replace(watcher));
         Ok(())
     }
 
@@ -221,11 +261,12 @@ impl Faults {
 }
 
 impl State {
-    fn publish(&mut self, name: &CStr, mappings: &Mappings) {
-        self.withdraw(name);
-        if self.users == 0 {
+    fn publish(&mut self, name: &CStr, mappings: Mappings) {
+        let is_same = |device: &Published| device.mappings.ranges == mappings.ranges;
+        if self.users == 0 || self.published.get(name).is_some_and(is_same) {
             return;
         }
+        self.withdraw(name);
         self.last_owner += 1;
         let owner = self.last_owner;
         for (start, length) in &mappings.ranges {
@@ -234,7 +275,7 @@ impl State {
                 log::error!("{shown}: too many devices: a fault of it ends the process");
             }
         }
-        let device = Published { owner, under_vfio: mappings.under_vfio };
+        let device = Published { owner, mappings, detaching: false };
         self.published.insert(name.to_owned(), device);
     }
 
@@ -242,14 +283,6 @@ impl State {
         if let Some(device) = self.published.remove(name) {
             sigbus::withdraw(device.owner);
         }
-    }
-}
-
-/// EAL swaps the handler itself while it allocates huge pages, with this lock held for writing.
-fn with_memory_locked<T>(mode: Mode, work: impl FnOnce() -> T) -> T {
-    match mode {
-        Mode::Hosted(platform) => platform.hosted.eal.with_memory_locked(work),
-        Mode::Forwarding(_) | Mode::Embedded(_) => work(),
     }
 }
 

@@ -49,6 +49,7 @@ impl KernelEvents {
     pub fn open() -> Result<Self> {
         let socket =
             UeventSocket::open(SOCKET_BUFFER).map_err(|e| cannot("listen to the kernel", e))?;
+        log::debug!("uevent monitor: the kernel keeps up to {} bytes of events", socket.room());
         Ok(Self {
             socket: Arc::new(Socket(Mutex::new(Some(Arc::new(socket))))),
             pci: PciDevices::from_environment(),
@@ -89,6 +90,8 @@ impl UeventSource for KernelEvents {
             Ok(Received::Overrun) => Incoming::Lost,
             Err(errno) => {
                 log::error!("uevent monitor: its socket broke: {}; opening it again", errno.desc());
+                // Somebody has closed it: its number may be something else's by now.
+                std::mem::forget(socket);
                 *self.socket.0.lock() = None;
                 Incoming::Nothing
             }

@@ -1,7 +1,7 @@
 //! The process that this library lives in: which mode it is in, and everything it has.
 
 use std::ffi::CString;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use once_cell::sync::{Lazy, OnceCell};
 use parking_lot::Mutex;
@@ -45,6 +45,8 @@ pub struct Process {
     /// The number of loads at which no host was found.
     searched_at: Mutex<Option<u64>>,
     embedded: Mutex<Embedded>,
+    /// What is known of the host's EAL: [`EAL_UNSEEN`] and so on.
+    eal: AtomicU8,
     /// The host's buses turned out not to be laid out as its version has them.
     mistrusted: AtomicBool,
 }
@@ -71,6 +73,11 @@ pub enum Mode {
     /// Without DPDK.
     Embedded(embedded::Platform),
 }
+
+/// Its start was not seen.
+const EAL_UNSEEN: u8 = 0;
+const EAL_RUNS: u8 = 1;
+const EAL_ENDED: u8 = 2;
 
 static PROCESS: Lazy<Process> = Lazy::new(Process::default);
 
@@ -152,15 +159,29 @@ impl Process {
         let Some(Mode::Hosted(platform)) = self.host_mode() else { return };
         match platform.hosted.check() {
             Ok(()) => {
+                self.eal.store(EAL_RUNS, Ordering::Release);
                 vdev::stop_listening();
                 self.join_group(&platform);
                 self.ports.learn_all(&platform);
+                self.publish_all(&platform);
             }
             Err(error) => {
                 self.mistrusted.store(true, Ordering::Release);
                 self.give_back(&platform);
                 report(&Err(error));
             }
+        }
+    }
+
+    /// Whether the host's interrupts and its shared memory can be used.
+    pub(crate) fn eal_runs(&self) -> bool {
+        match self.eal.load(Ordering::Acquire) {
+            EAL_RUNS => true,
+            // Started before this library was loaded, unless every start comes here.
+            EAL_UNSEEN => {
+                dl::default_address(c"rte_eal_init").is_none_or(|at| !dl::is_ours(at.as_ptr()))
+            }
+            _ => false,
         }
     }
 
@@ -177,6 +198,7 @@ impl Process {
     pub fn host_stops(&'static self) {
         if let Some(Mode::Hosted(_)) = self.host_mode() {
             self.end_events();
+            self.eal.store(EAL_ENDED, Ordering::Release);
             self.leave_group();
         }
     }

@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <rte_alarm.h>
 #include <rte_dev.h>
 #include <rte_eal.h>
 
@@ -243,10 +244,72 @@ static void kernel_removes(void)
 	printf("result: reads %u\n", memory[0]);
 }
 
+static void recovers(void)
+{
+	take_memory_away();
+	(void)memory[0];
+	printf("result: recovered\n");
+}
+
+/* In the middle of the PCI bus's own work, with its lock held. */
+static _Atomic bool asking, told_while_asking;
+static _Atomic int additions;
+static sem_t asked;
+
+static void on_request(const char *name, enum rte_dev_event_type type, void *arg)
+{
+	(void)name, (void)arg;
+	if (type == RTE_DEV_EVENT_ADD)
+		additions++;
+	else if (asking)
+		told_while_asking = true;
+	sem_post(&told);
+}
+
+/* What librte_bus_pci does when the kernel wants a device back that vfio-pci holds. */
+static void ask_for_it(void *arg)
+{
+	(void)arg;
+	asking = true;
+	rte_dev_event_callback_process(function, RTE_DEV_EVENT_REMOVE);
+	asking = false;
+	sem_post(&asked);
+}
+
+static void vfio_asks(void)
+{
+	sem_init(&asked, 0, 0);
+	if (rte_dev_event_monitor_start() != 0 ||
+	    rte_dev_event_callback_register(function, on_request, NULL) != 0 ||
+	    rte_eal_alarm_set(1, ask_for_it, NULL) != 0 || !wait_told(PATIENCE))
+		return;
+	while (sem_wait(&asked) != 0)
+		;
+	/* The kernel's own events come after that: a removal and an addition. */
+	printf("ready\n");
+	while (additions == 0)
+		if (!wait_told(PATIENCE))
+			return;
+	printf("result: told %d times%s\n", removals, told_while_asking ? ", with a lock held" : "");
+}
+
+/* The kernel takes the link to the driver away before it asks. */
+static void vfio_asks_late(void)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/driver", directory);
+	if (unlink(path) == 0)
+		vfio_asks();
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
+	{ "early", recovers },
+	{ "vfio-asks", vfio_asks },
+	{ "vfio-asks-late", vfio_asks_late },
 	{ "fault", fault },
 	{ "twice-enabled", fault_twice_enabled },
 	{ "disabled", fault_disabled },
@@ -275,6 +338,8 @@ int main(int argc, char **argv)
 	snprintf(prefix, sizeof(prefix), "hotplug_faults_%d", (int)getpid());
 	sem_init(&told, 0, 0);
 	rte_pci_register(&test_driver);
+	if (strcmp(argv[1], "early") == 0)
+		rte_dev_hotplug_handle_enable();
 	if (rte_eal_init(6, eal) < 0 || memory == NULL ||
 	    rte_dev_event_callback_register(NULL, on_event, NULL) != 0) {
 		printf("result: failed to start\n");

@@ -21,7 +21,7 @@ from packages import Missing
 from tap import Tap, missing
 
 PROGRAMS = ("lab-agent", "lab-barfault", "lab-app-linked", "lab-app-plain")
-CASE_SECONDS = 60
+CASE_SECONDS = 120
 
 
 class Lab:

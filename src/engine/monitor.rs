@@ -45,6 +45,8 @@ counters! {
 /// A source while it is read, by one thread at a time.
 pub struct Reader<S> {
     source: S,
+    /// Which start of the monitor it belongs to.
+    start: u64,
     /// Whether events were lost, and what was missed is not found out yet.
     lost: bool,
     has_caught_up: bool,
@@ -77,6 +79,8 @@ struct State {
     /// Whether somebody wants events as the kernel tells them.
     with_uevents: bool,
     stopping: bool,
+    /// How often it was started.
+    start: u64,
     /// Which threads deliver.
     generation: u64,
 }
@@ -110,7 +114,8 @@ impl Monitor {
         waiter: &dyn UeventWaiter,
         reactions: &dyn Reactions,
     ) {
-        while self.wait_for_room() {
+        let start = reader.lock().start;
+        while self.wait_for_room(start) {
             let retry = {
                 let mut reader = reader.lock();
                 while self.take_next(&mut reader, reactions) {}
@@ -130,7 +135,7 @@ impl Monitor {
         reader: &mut Reader<S>,
         reactions: &dyn Reactions,
     ) -> bool {
-        if !self.has_room() {
+        if !self.has_room(reader.start) {
             return false;
         }
         match reader.source.receive() {
@@ -159,7 +164,8 @@ impl Monitor {
         let mut state = self.state.lock();
         state.tracker.begin(snapshot);
         state.stopping = false;
-        Ok(Reader { source, lost: false, has_caught_up: false })
+        state.start += 1;
+        Ok(Reader { source, start: state.start, lost: false, has_caught_up: false })
     }
 
     /// Ends it: what the kernel has told and was not delivered is forgotten.
@@ -169,6 +175,14 @@ impl Monitor {
         state.tracker = Tracker::default();
         state.queue.retain(|item| matches!(item, Item::Leaving(_)));
         state.size = state.queue.iter().map(Item::size).sum();
+        self.changed.notify_all();
+    }
+
+    /// Forgets all that was not delivered.
+    pub fn forget_queued(&self) {
+        let mut state = self.state.lock();
+        state.queue.clear();
+        state.size = 0;
         self.changed.notify_all();
     }
 
@@ -369,22 +383,27 @@ impl Monitor {
         Some(item)
     }
 
-    fn has_room(&self) -> bool {
+    fn has_room(&self, start: u64) -> bool {
         let state = self.state.lock();
-        state.size < QUEUE_LIMIT && !state.stopping
+        state.size < QUEUE_LIMIT && state.is_watched(start)
     }
 
     /// Whether the reader may go on.
-    fn wait_for_room(&self) -> bool {
+    fn wait_for_room(&self, start: u64) -> bool {
         let mut state = self.state.lock();
-        while state.size >= QUEUE_LIMIT && !state.stopping {
+        while state.size >= QUEUE_LIMIT && state.is_watched(start) {
             self.changed.wait(&mut state);
         }
-        !state.stopping
+        state.is_watched(start)
     }
 }
 
 impl State {
+    /// Whether the monitor runs, and has not been started anew.
+    fn is_watched(&self, start: u64) -> bool {
+        !self.stopping && self.start == start
+    }
+
     fn push(&mut self, item: Item) {
         self.size += item.size();
         self.queue.push_back(item);

@@ -58,6 +58,8 @@ pub struct Tracker {
     /// What was looked at after the last loss may contain events up to this number: those were told by
     /// what it found out.
     settled: u64,
+    /// What looks have found out of a function, and the kernel may still tell itself.
+    found_out: BTreeMap<CString, Vec<Action>>,
     /// Functions that events told of, until they are looked at.
     unseen: BTreeSet<CString>,
     /// Functions whose removal was told before the kernel's own event.
@@ -83,7 +85,8 @@ impl Tracker {
         let Some(device) = event.pci_device().map(CStr::to_owned) else {
             return vec![News { event, notice: None }];
         };
-        if event.seqnum() <= self.settled && self.is_known(&event, &device) {
+        let is_old = event.seqnum() <= self.settled && self.is_known(&event, &device);
+        if is_old || self.was_found_out(&event, &device) {
             return vec![];
         }
         let mut news = vec![];
@@ -138,6 +141,10 @@ impl Tracker {
         let missed: Vec<_> =
             missed.into_iter().map(|(name, event)| (name.clone(), event)).collect();
         self.settled = snapshot.until;
+        self.found_out.clear();
+        for (device, event) in &missed {
+            self.found_out.entry(device.clone()).or_default().push(event.action());
+        }
         let news = missed.into_iter().map(|(device, event)| self.note(event, &device, policy));
         let news = news.collect();
         for (device, now) in snapshot.functions {
@@ -161,6 +168,25 @@ impl Tracker {
     /// A device has been attached: it stays, for all that is known.
     pub fn attached(&mut self, device: &CStr) {
         self.leaving.remove(device);
+    }
+
+    /// Whether a look has found it out already: sysfs changes before the kernel numbers its event.
+    fn was_found_out(&mut self, event: &Uevent, device: &CStr) -> bool {
+        let Some(found) = self.found_out.get_mut(device).filter(|_| !event.is_synthetic()) else {
+            return false;
+        };
+        match found.iter().position(|action| *action == event.action()) {
+            Some(at) => {
+                // What was found before it will not come any more.
+                found.drain(..=at);
+                true
+            }
+            None => {
+                // The next thing has happened.
+                self.found_out.remove(device);
+                false
+            }
+        }
     }
 
     /// Whether another function was there, whose removal was lost.
@@ -344,6 +370,12 @@ mod tests {
         ] {
             assert_eq!(accept(&mut tracker, late, None), []);
         }
+        // Numbered after the look, although sysfs had shown it before.
+        tracker.catch_up(snapshot(&[(A, function(3, None))], 30), Policy::AtOnce);
+        for late in [event(Action::Remove, B, None, 31), event(Action::Add, A, None, 32)] {
+            assert_eq!(accept(&mut tracker, late, Some(function(3, None))), []);
+        }
+        tracker.catch_up(snapshot(&[(B, function(2, None))], 40), Policy::AtOnce);
         // Gone and come again before the look: both are news.
         let remove = event(Action::Remove, B, None, 20);
         assert_eq!(accept(&mut tracker, remove, None), [Some(Event::Remove)]);

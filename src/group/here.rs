@@ -29,7 +29,7 @@ impl Process {
     ) -> Result<()> {
         // Held until it is forgotten: the address may soon be another device's.
         let _turn = self.engine.order.enter(&device.bus, &device.name)?;
-        self.engine.detach(site, id)?;
+        self.detach_device(site, device, id)?;
         self.group.forget(device);
         site.detached(self, device, id);
         Ok(())
@@ -47,10 +47,19 @@ impl Process {
             return Ok(None);
         };
         let text = devargs_text(device, &bus.arguments(id));
-        self.engine.detach(site, id)?;
+        self.detach_device(site, device, id)?;
         self.group.forget(device);
         site.detached(self, device, id);
         Ok(Some(text))
+    }
+
+    fn detach_device<S: Site>(&self, site: &S, device: &Device, id: DeviceId) -> Result<()> {
+        site.detaching(self, device, true);
+        let detached = self.engine.detach(site, id);
+        if detached.is_err() {
+            site.detaching(self, device, false);
+        }
+        detached
     }
 
     /// Carries out a step that the primary asked for, or brings a device in line with it.

@@ -57,6 +57,8 @@ pub struct Group {
 pub trait Site: Platform + Copy + 'static {
     /// A device has been attached; nobody detaches it during the call.
     fn attached(&self, _process: &'static Process, _device: &Device, _id: DeviceId) {}
+    /// A device is about to be detached; `false`: it stays.
+    fn detaching(&self, _process: &Process, _device: &Device, _detaching: bool) {}
     /// A device has been detached; nobody attaches it during the call.
     fn detached(&self, _process: &'static Process, _device: &Device, _id: DeviceId) {}
     /// Whether the command line of this process made the device.

@@ -272,6 +272,10 @@ impl Site for Platform {
         process.publish_mappings(self, device, id);
     }
 
+    fn detaching(&self, process: &Process, device: &Device, detaching: bool) {
+        process.hold_mappings(device, detaching);
+    }
+
     fn detached(&self, process: &'static Process, device: &Device, id: DeviceId) {
         process.ports.forget(id);
         process.withdraw_mappings(device);

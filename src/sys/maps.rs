@@ -11,7 +11,13 @@ pub type Range = (usize, usize);
 /// The mappings of a function's resources through sysfs, as uio drivers make them.
 pub fn of_pci_function(address: &CStr) -> Vec<Range> {
     let address = address.to_string_lossy();
-    fs::read("/proc/self/maps").map(|maps| mappings_in(&maps, &address)).unwrap_or_default()
+    match fs::read("/proc/self/maps") {
+        Ok(maps) => mappings_in(&maps, &address),
+        Err(error) => {
+            log::error!("{address}: its memory is not known: /proc/self/maps: {error}");
+            vec![]
+        }
+    }
 }
 
 fn mappings_in(maps: &[u8], address: &str) -> Vec<Range> {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
-    UnixCredentials, bind, recvmsg, setsockopt, socket, sockopt,
+    UnixCredentials, bind, getsockopt, recvmsg, setsockopt, socket, sockopt,
 };
 
 use super::fork;
@@ -49,6 +49,11 @@ impl UeventSocket {
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))?;
         fork::close_in_child(fd.as_raw_fd());
         Ok(Self(fd))
+    }
+
+    /// How much the kernel keeps for us.
+    pub fn room(&self) -> usize {
+        getsockopt(&self.0, sockopt::RcvBuf).unwrap_or(0)
     }
 
     /// Takes the next message.

@@ -2,7 +2,7 @@
 //! replace. The handler takes no lock, allocates nothing and logs nothing.
 
 use std::cell::UnsafeCell;
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
@@ -12,6 +12,8 @@ use std::sync::atomic::{
 
 use nix::errno::Errno;
 use parking_lot::Mutex;
+
+use super::maps;
 
 /// How many mappings can be known at a time: six for each of 680 devices.
 const SLOTS: usize = 4096;
@@ -27,8 +29,8 @@ struct Slot {
     /// 0: the slot is free.
     length: AtomicUsize,
     owner: AtomicU64,
-    /// Whether it has been replaced, and nobody has asked yet.
-    replaced: AtomicBool,
+    /// Whose it was when it was replaced, until somebody asks; 0: nobody's.
+    replaced: AtomicU64,
 }
 
 static TABLE: [Slot; SLOTS] = [const {
@@ -37,7 +39,7 @@ static TABLE: [Slot; SLOTS] = [const {
         start: AtomicUsize::new(0),
         length: AtomicUsize::new(0),
         owner: AtomicU64::new(0),
-        replaced: AtomicBool::new(false),
+        replaced: AtomicU64::new(0),
     }
 }; SLOTS];
 /// No slot from here on was ever used.
@@ -82,18 +84,20 @@ pub fn withdraw(owner: Owner) {
 /// The owners whose mappings were replaced since this was asked last.
 pub fn replaced() -> Vec<Owner> {
     let _alone = WRITER.lock();
-    let owners = used().iter().filter(|slot| slot.replaced.swap(false, Ordering::AcqRel));
-    let mut owners: Vec<_> = owners.map(|slot| slot.owner.load(Ordering::Relaxed)).collect();
+    let owners = used().iter().map(|slot| slot.replaced.swap(0, Ordering::AcqRel));
+    let mut owners: Vec<_> = owners.filter(|owner| *owner != 0).collect();
     owners.sort_unstable();
     owners.dedup();
     owners
 }
 
-/// Puts memory in the place of a mapping of a device's, as [`super::maps`] shows them: it reads as
-/// zeros.
-pub fn replace_mapping_of_device(start: usize, length: usize) -> nix::Result<()> {
-    // SAFETY: a mapping of a file of a device that has gone; who unmaps it at this time unmaps it here.
-    unsafe { replace(start, length) }
+/// Puts memory in the place of all mappings of a PCI function's resources, as uio drivers have them: it
+/// reads as zeros. The caller sees to it that nobody unmaps them meanwhile.
+pub fn replace_mappings_of(function: &CStr) -> nix::Result<()> {
+    maps::of_pci_function(function).into_iter().try_for_each(|(start, length)| {
+        // SAFETY: the kernel has just shown it as a mapping of a device that has gone, and it stays one.
+        unsafe { replace(start, length) }
+    })
 }
 
 /// Puts memory in the place of a mapping.
@@ -119,22 +123,27 @@ unsafe fn replace(start: usize, length: usize) -> nix::Result<()> {
 }
 
 /// Installs the handler; `bell` is written to whenever it has replaced a mapping, and lives for ever.
-/// `is_foreign` says which handlers are not to be called for a SIGBUS that is not ours.
-pub fn install(bell: BorrowedFd<'static>, is_foreign: impl Fn(usize) -> bool) -> nix::Result<()> {
+/// A `foreign` handler is not to be called for a SIGBUS that is not ours.
+pub fn install(bell: BorrowedFd<'static>, foreign: Option<usize>) -> nix::Result<()> {
     // What the handler reads is made before it can run.
     page_size();
     BELL.store(bell.as_raw_fd(), Ordering::Release);
     let current = action(None)?;
     if !is_ours(&current) && !is_below(&current) {
-        remember(&current, &is_foreign);
+        remember(&current, foreign);
         let replaced = action(Some(&own_action()))?;
         if !is_ours(&replaced) && replaced.sa_sigaction != current.sa_sigaction {
             // Somebody was faster in between.
-            remember(&replaced, &is_foreign);
+            remember(&replaced, foreign);
         }
     }
     PASSIVE.store(false, Ordering::Release);
     Ok(())
+}
+
+/// The handler that is installed now, or `SIG_DFL` or `SIG_IGN`.
+pub fn current_handler() -> nix::Result<usize> {
+    Ok(action(None)?.sa_sigaction)
 }
 
 /// Puts back what was there, or where somebody has installed a handler since, lets ours do nothing:
@@ -168,18 +177,18 @@ impl Slot {
         self.start.store(start, Ordering::Relaxed);
         self.length.store(length, Ordering::Relaxed);
         self.owner.store(owner, Ordering::Relaxed);
-        self.replaced.store(false, Ordering::Relaxed);
         self.version.fetch_add(1, Ordering::Release);
     }
 
     /// The mapping, if it contains the address.
-    fn containing(&self, address: usize) -> Option<(usize, usize)> {
+    fn containing(&self, address: usize) -> Option<(usize, usize, Owner)> {
         let before = self.version.load(Ordering::Acquire);
         let start = self.start.load(Ordering::Relaxed);
         let length = self.length.load(Ordering::Relaxed);
+        let owner = self.owner.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
         let unchanged = before % 2 == 0 && self.version.load(Ordering::Relaxed) == before;
-        (unchanged && address.wrapping_sub(start) < length).then_some((start, length))
+        (unchanged && address.wrapping_sub(start) < length).then_some((start, length, owner))
     }
 }
 
@@ -231,12 +240,9 @@ fn action(new: Option<&libc::sigaction>) -> nix::Result<libc::sigaction> {
 }
 
 /// Keeps an action for signals that are not ours. It is not freed: a handler may be reading it.
-fn remember(previous: &libc::sigaction, is_foreign: &impl Fn(usize) -> bool) {
-    let previous = match previous.sa_sigaction {
-        libc::SIG_DFL | libc::SIG_IGN => *previous,
-        handler if is_foreign(handler) => simple_action(libc::SIG_DFL),
-        _ => *previous,
-    };
+fn remember(previous: &libc::sigaction, foreign: Option<usize>) {
+    let is_foreign = foreign == Some(previous.sa_sigaction);
+    let previous = if is_foreign { simple_action(libc::SIG_DFL) } else { *previous };
     let kept = Box::leak(Box::new(Previous(UnsafeCell::new(previous))));
     PREVIOUS.store(kept, Ordering::Release);
 }
@@ -256,14 +262,14 @@ extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_
 /// Replaces the mapping that contains the address: whether there is one.
 fn recover(address: usize) -> bool {
     let hit = used().iter().find_map(|slot| slot.containing(address).map(|range| (slot, range)));
-    let Some((slot, (start, length))) = hit else { return false };
+    let Some((slot, (start, length, owner))) = hit else { return false };
     // SAFETY: a published mapping of a device, which faults: it is of no use any more. Its driver may
     // have unmapped it an instant ago, as it is withdrawn right after that; what another thread has
     // mapped there since, and has fault as well, is lost to it in either way.
     if unsafe { replace(start, length) }.is_err() {
         return false;
     }
-    slot.replaced.store(true, Ordering::Release);
+    slot.replaced.store(owner, Ordering::Release);
     let one = 1_u64.to_ne_bytes();
     // SAFETY: eight bytes for an eventfd, or a descriptor that is none; a full counter has rung.
     unsafe { libc::write(BELL.load(Ordering::Acquire), one.as_ptr().cast(), one.len()) };
@@ -278,7 +284,9 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: as above.
     let previous = previous.map_or(default, |previous| unsafe { *previous.0.get() });
     // SAFETY: a siginfo of the kernel's.
-    let is_fault = unsafe { (*info).si_code } > 0;
+    let code = unsafe { (*info).si_code };
+    // A memory error that nobody has met yet is no fault either.
+    let is_fault = code > 0 && code != libc::BUS_MCEERR_AO;
     match previous.sa_sigaction {
         // The kernel ignores no fault.
         libc::SIG_IGN if !is_fault => {}
