@@ -3,6 +3,10 @@
 
 #include "suite.h"
 
+#ifdef SUITE_HOSTED
+#include <rte_devargs.h>
+#endif
+
 static void attach_and_detach_by_devargs(void)
 {
 	const char *name = NULL_DEVICE(0);
@@ -35,6 +39,52 @@ static void attach_and_detach_by_names(void)
 	CHECK_INT(rte_eal_hotplug_remove("vdev", name), -EINVAL);
 	CHECK_INT(rte_eal_hotplug_remove("nobus", name), -ENOENT);
 }
+
+static struct rte_hotplug_state_statistics states(void)
+{
+	struct rte_hotplug_state_statistics now = { .size = sizeof(now) };
+
+	CHECK_INT(rte_hotplug_state_statistics_get(&now), 0);
+	return now;
+}
+
+static void steps_are_counted(void)
+{
+	const char *name = NULL_DEVICE(6);
+	struct rte_hotplug_state_statistics before = states(), after;
+
+	CHECK_INT(rte_hotplug_device_state_by_name("vdev", name), -ENODEV);
+	CHECK_INT(rte_dev_probe(name), 0);
+	CHECK_INT(rte_hotplug_device_state_by_name("vdev", name), RTE_HOTPLUG_DEVICE_PROBED);
+	CHECK_INT(rte_dev_probe(name), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", name), 0);
+	CHECK_INT(rte_hotplug_device_state_by_name("vdev", name), -ENODEV);
+	after = states();
+	CHECK_INT(after.parsed, before.parsed + 1);
+	CHECK_INT(after.found, before.found + 1);
+	CHECK_INT(after.probed, before.probed + 1);
+	CHECK_INT(after.gone, before.gone + 1);
+	CHECK_INT(after.bound, before.bound);
+	CHECK_INT(after.faulted, before.faulted);
+}
+
+#ifdef SUITE_HOSTED
+static void states_before_an_attach(void)
+{
+	const char *name = NULL_DEVICE(7), *other = NULL_DEVICE(8);
+
+	CHECK_INT(rte_devargs_add(RTE_DEVTYPE_VIRTUAL, name), 0);
+	CHECK_INT(rte_hotplug_device_state_by_name("vdev", name), RTE_HOTPLUG_DEVICE_PARSED);
+	/* The bus looks for all. */
+	CHECK_INT(rte_dev_probe(other), 0);
+	CHECK_INT(rte_hotplug_device_state_by_name("vdev", name), RTE_HOTPLUG_DEVICE_FOUND);
+	CHECK_INT(rte_dev_probe(name), 0);
+	CHECK_INT(rte_hotplug_device_state_by_name("vdev", name), RTE_HOTPLUG_DEVICE_PROBED);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", name), 0);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", other), 0);
+	CHECK_INT(rte_hotplug_device_state_by_name("vdev", name), -ENODEV);
+}
+#endif
 
 static void attaching_twice_is_a_success(void)
 {
@@ -104,6 +154,11 @@ static void null_is_refused(void)
 	CHECK(rte_hotplug_device_devargs(NULL) == NULL);
 	CHECK_INT(rte_hotplug_device_numa_node(NULL), -1);
 	CHECK_INT(rte_hotplug_device_state(NULL), -EINVAL);
+	CHECK_INT(rte_hotplug_device_state_by_name(NULL, "a"), -EINVAL);
+	CHECK_INT(rte_hotplug_device_state_by_name("vdev", NULL), -EINVAL);
+	CHECK_INT(rte_hotplug_device_state_by_name("vdev", "no_such_device"), -ENODEV);
+	CHECK_INT(rte_hotplug_device_state_by_name("no_such_bus", "a"), -ENODEV);
+	CHECK_INT(rte_hotplug_state_statistics_get(NULL), -EINVAL);
 	CHECK_INT(rte_hotplug_bus_register(NULL, NULL), -EINVAL);
 	CHECK_INT(rte_hotplug_bus_unregister(NULL), -EINVAL);
 	CHECK_INT(rte_hotplug_driver_register(NULL, NULL), -EINVAL);
@@ -162,6 +217,10 @@ static void timeouts_are_checked_and_kept(void)
 static const struct test_case cases[] = {
 	{ "attach and detach by devargs", attach_and_detach_by_devargs },
 	{ "attach and detach by names", attach_and_detach_by_names },
+	{ "steps are counted", steps_are_counted },
+#ifdef SUITE_HOSTED
+	{ "states before an attach", states_before_an_attach },
+#endif
 	{ "attaching twice is a success", attaching_twice_is_a_success },
 	{ "a stale device is refused, not read", a_stale_device_is_refused },
 	{ "all devices are iterated", all_devices_are_iterated },

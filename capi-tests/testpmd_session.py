@@ -40,17 +40,17 @@ def script(with_tap):
     steps = [
         Step("port attach net_null0",
              ["Attaching a new port...", "Port 0 is attached. Now total ports is 1", "Done"],
-             ["vdev:net_null0: attached"]),
+             ["vdev:net_null0: parsed, found, attached"]),
         # testpmd finds no new port: it says no more.
         Step("port attach net_null0", ["Attaching a new port..."],
              ["vdev:net_null0: attached already"]),
         Step("port attach net_ring0",
              ["Port 1 is attached. Now total ports is 2", "Done"],
-             ["vdev:net_ring0: attached"]),
+             ["vdev:net_ring0: parsed, found, attached"]),
         Step("port attach net_failsafe0,dev(net_null1)",
              ["Port 2 is attached. Now total ports is 3",
               "Port 3 is attached. Now total ports is 4", "Done"],
-             ["vdev:net_null1: attached", "vdev:net_failsafe0: attached"]),
+             ["vdev:net_null1: parsed, found, attached", "vdev:net_failsafe0: parsed, found, attached"]),
     ]
     # The failsafe owns port 3, so it is not counted.
     ports = ["0 MAC net_null0 net_null down 10 Gbps", "1 MAC net_ring0 net_ring down 10 Gbps",
@@ -58,7 +58,7 @@ def script(with_tap):
     if with_tap:
         steps.append(Step("port attach net_tap0",
                           ["Port 4 is attached. Now total ports is 5", "Done"],
-                          ["vdev:net_tap0: attached"]))
+                          ["vdev:net_tap0: parsed, found, attached"]))
         ports.append("4 MAC net_tap0 net_tap down 10 Gbps")
     steps += [
         Step("show port summary all", [f"Number of available ports: {len(ports)}"] + ports),
@@ -93,7 +93,7 @@ def script(with_tap):
         Step("show port summary all", ["Number of available ports: 0"]),
         # A number that was free before is free again.
         Step("port attach net_null0", ["Port 0 is attached. Now total ports is 1", "Done"],
-             ["vdev:net_null0: attached"]),
+             ["vdev:net_null0: parsed, found, attached"]),
     ]
     return steps
 

@@ -54,7 +54,7 @@ enum rte_hotplug_mode_type {
  */
 enum rte_hotplug_device_state_type {
 	/**
-	 * Its devargs are known; no bus has found it. Kept for later versions.
+	 * Its devargs are known to DPDK; no bus has found it.
 	 */
 	RTE_HOTPLUG_DEVICE_PARSED = 1,
 	/**
@@ -62,7 +62,7 @@ enum rte_hotplug_device_state_type {
 	 */
 	RTE_HOTPLUG_DEVICE_FOUND = 2,
 	/**
-	 * A kernel driver for user space is bound to it. Kept for later versions.
+	 * A kernel driver for user space is bound to it: vfio-pci, uio_pci_generic or igb_uio.
 	 */
 	RTE_HOTPLUG_DEVICE_BOUND = 3,
 	/**
@@ -70,7 +70,8 @@ enum rte_hotplug_device_state_type {
 	 */
 	RTE_HOTPLUG_DEVICE_PROBED = 4,
 	/**
-	 * It was removed, or faulted, while in use. Kept for later versions.
+	 * It is attached, and was removed or has faulted: to be seen while the monitor runs or the handling
+	 * of faults is enabled.
 	 */
 	RTE_HOTPLUG_DEVICE_FAULT = 5,
 };
@@ -239,6 +240,40 @@ struct rte_hotplug_driver_options {
 	 * Handed to the functions; stays the caller's, until the driver is unregistered.
 	 */
 	void *user;
+};
+
+/**
+ * How many devices have come how far since the process started.
+ */
+struct rte_hotplug_state_statistics {
+	/**
+	 * sizeof(struct rte_hotplug_state_statistics)
+	 */
+	size_t size;
+	/**
+	 * Devargs of an attach became known.
+	 */
+	uint64_t parsed;
+	/**
+	 * A bus found the device of an attach.
+	 */
+	uint64_t found;
+	/**
+	 * A kernel driver for user space was bound to a PCI device, while the monitor runs.
+	 */
+	uint64_t bound;
+	/**
+	 * A driver took a device.
+	 */
+	uint64_t probed;
+	/**
+	 * An attached PCI device was removed or faulted.
+	 */
+	uint64_t faulted;
+	/**
+	 * A driver let go of a device, or it was not found.
+	 */
+	uint64_t gone;
 };
 
 /**
@@ -653,6 +688,34 @@ int rte_hotplug_device_numa_node(const struct rte_device *dev);
  * May be called from any thread.
  */
 int rte_hotplug_device_state(const struct rte_device *dev);
+
+/**
+ * The state of a device by its name, also of one that no bus has found.
+ *
+ * @param bus_name
+ *   The bus.
+ * @param device_name
+ *   The device.
+ * @return
+ *   An enum rte_hotplug_device_state_type; -EINVAL: an argument is NULL; -ENODEV: there is neither such
+ *   a device nor devargs for it; -ENOTSUP: an unknown DPDK is in the process.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_device_state_by_name(const char *bus_name,
+				     const char *device_name);
+
+/**
+ * Tells how many devices have come how far since this process started.
+ *
+ * @param statistics
+ *   Filled in; its size has to be set.
+ * @return
+ *   0 on success; -EINVAL: statistics is NULL or its size is wrong; -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_state_statistics_get(struct rte_hotplug_state_statistics *statistics);
 
 /**
  * Keeps a pointer for the driver of a device of a registered bus.

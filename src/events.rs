@@ -13,12 +13,15 @@ use parking_lot::Mutex;
 use crate::channel::without_panic;
 use crate::engine::callbacks::Event;
 use crate::engine::monitor::{Reactions, Reader};
+use crate::engine::states;
+use crate::engine::tracker::is_user_driver;
 use crate::error::{Error, Kind, Result};
 use crate::hosted::alarm::Alarm;
 use crate::hosted::interrupt::Interrupt;
 use crate::kernel::KernelEvents;
+use crate::ports::DeviceState;
 use crate::process::{Mode, Process, process};
-use crate::proto::uevent;
+use crate::proto::uevent::{self, Action, Uevent};
 use crate::sys::sysfs::PciDevices;
 use crate::sys::{fork, thread};
 
@@ -301,8 +304,18 @@ impl Reactions for Reacting {
         self.0.wake_delivery()
     }
 
-    fn removed(&self, device: &CStr) {
-        self.0.secure_mappings(device);
+    fn happened(&self, event: &Uevent, device: &CStr) {
+        let states = &self.0.engine.states;
+        match event.action() {
+            Action::Remove => {
+                self.0.secure_mappings(device);
+                states.lost(device);
+            }
+            Action::Bind if event.driver().is_some_and(is_user_driver) => {
+                states.reached(states::PCI, device, DeviceState::Bound);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -247,6 +247,7 @@ impl Process {
             drop(state);
             let shown = name.to_string_lossy();
             log::warn!("{shown}: it does not answer any more: its memory was replaced");
+            self.engine.states.lost(&name);
             if self.engine.monitor.report_fault(&name) {
                 self.wake_delivery();
             }

@@ -39,5 +39,6 @@ pub mod ports;
 pub mod process;
 pub mod proto;
 pub mod registry;
+mod states;
 #[allow(unsafe_code)]
 pub mod sys;

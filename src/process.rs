@@ -7,7 +7,7 @@ use once_cell::sync::{Lazy, OnceCell};
 use parking_lot::Mutex;
 
 use crate::embedded::{self, options::Options};
-use crate::engine::Engine;
+use crate::engine::{Engine, states};
 use crate::error::{Error, Kind, Result};
 use crate::events::Events;
 use crate::faults::Faults;
@@ -163,6 +163,9 @@ impl Process {
                 vdev::stop_listening();
                 self.join_group(&platform);
                 self.ports.learn_all(&platform);
+                for (name, _) in platform.pci_devices() {
+                    self.engine.states.learn(states::PCI, &name);
+                }
                 self.publish_all(&platform);
             }
             Err(error) => {

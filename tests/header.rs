@@ -158,6 +158,7 @@ fn public_names() -> Vec<String> {
         "rte_hotplug_uevent",
         "rte_hotplug_uevent_cb",
         "rte_hotplug_monitor_statistics",
+        "rte_hotplug_state_statistics",
         "RTE_HOTPLUG_EVENT_ADD_AFTER_BIND",
     ];
     functions.chain(types.map(str::to_owned)).collect()

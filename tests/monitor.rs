@@ -167,8 +167,10 @@ impl Reactions for Shared {
         true
     }
 
-    fn removed(&self, device: &CStr) {
-        self.removed.lock().push(device.to_owned());
+    fn happened(&self, event: &Uevent, device: &CStr) {
+        if event.action() == Action::Remove {
+            self.removed.lock().push(device.to_owned());
+        }
     }
 }
 

@@ -55,7 +55,7 @@ fn a_bus_and_a_driver_in_rust() {
     let device = bus.device_named(c"lamp2").unwrap();
     assert_eq!(device.label(), "shelf:lamp2");
     assert_eq!(device.arguments().as_c_str(), c"warm");
-    assert_eq!(device.state(), DeviceState::Probed);
+    assert_eq!(hotplug.state_of(device.id()).unwrap(), Some(DeviceState::Probed));
 
     let broken = hotplug.probe(c"lamp0,broken").unwrap_err();
     assert_eq!(broken.errno(), 5);

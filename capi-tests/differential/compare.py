@@ -25,7 +25,7 @@ EAL_OPTIONS = ["--no-huge", "-m", "64", "--no-pci", "--log-level=lib.hotplug:deb
 # Freed memory is overwritten, so that its use shows.
 SHOW_USE_AFTER_FREE = "glibc.malloc.tcache_count=0:glibc.malloc.perturb=165"
 OUR_LINE = re.compile(r"^HOTPLUG: ", re.MULTILINE)
-OUR_ATTACH = re.compile(r"^HOTPLUG: vdev:hp_drv_1: attached$", re.MULTILINE)
+OUR_ATTACH = re.compile(r"^HOTPLUG: vdev:hp_drv_1: parsed, found, attached$", re.MULTILINE)
 ROW = re.compile(r"^\| `(?P<call>[^|]+)` \| `(?P<stock>[^|]+)` \| `(?P<ours>[^|]+)` \| \S.* \|$")
 
 

@@ -8,6 +8,7 @@
  * usage: faults CASE DIRECTORY        (named after the function)
  */
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <semaphore.h>
@@ -36,6 +37,7 @@
 
 static const char *directory, *function;
 static volatile uint32_t *memory;
+static bool refuses;
 
 /* Maps the function's resource; it can be read until the file is cut off. */
 static int probe(struct rte_pci_driver *driver, struct rte_pci_device *device)
@@ -45,6 +47,8 @@ static int probe(struct rte_pci_driver *driver, struct rte_pci_device *device)
 	int file;
 
 	(void)driver;
+	if (refuses)
+		return -EIO;
 	snprintf(path, sizeof(path), "%s/resource0", directory);
 	file = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (file < 0 || ftruncate(file, 2 * PAGE) != 0)
@@ -303,10 +307,39 @@ static void vfio_asks_late(void)
 		vfio_asks();
 }
 
+/* Attached, faulted, detached, and found again by a driver that does not take it. */
+static void states(void)
+{
+	int (*state)(const char *bus, const char *device) = NULL;
+	int attached, faulted, detached;
+
+	/* ISO C has no cast from an object's address to a function's. */
+	*(void **)&state = dlsym(RTLD_DEFAULT, "rte_hotplug_device_state_by_name");
+	if (state == NULL) {
+		printf("result: none\n");
+		return;
+	}
+	rte_dev_hotplug_handle_enable();
+	attached = state("pci", function);
+	take_memory_away();
+	(void)memory[0];
+	if (!wait_told(PATIENCE))
+		return;
+	faulted = state("pci", function);
+	if (rte_dev_remove(find()) != 0)
+		return;
+	detached = state("pci", function);
+	refuses = true;
+	if (rte_dev_probe(function) >= 0)
+		return;
+	printf("result: %d, %d, %d, %d\n", attached, faulted, detached, state("pci", function));
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
 } cases[] = {
+	{ "states", states },
 	{ "early", recovers },
 	{ "vfio-asks", vfio_asks },
 	{ "vfio-asks-late", vfio_asks_late },

@@ -37,6 +37,7 @@ TABLE = [
      "told 2 times, with a lock held", "told 1 times"),
     ("vfio-asks-late", VFIO, "U7: the same, when its driver is shown no more",
      "told 2 times, with a lock held", "told 1 times"),
+    ("states", VFIO, "states: PROBED, FAULT, gone, BOUND", "none", "4, 5, -19, 3"),
     ("kernel-removes", UIO, "memory under uio when the kernel removes the device", "reads 0",
      "reads 0"),
     ("kernel-removes", VFIO, "memory under vfio when the kernel removes the device", "reads 1",

@@ -3,7 +3,9 @@
 use std::ffi::{c_char, c_int, c_void};
 
 use super::dev::rte_device;
-use super::{is_null, optional, required, returning_answer, returning_pointer};
+use super::{
+    is_null, optional, required, returning_answer, returning_code, returning_pointer, sized,
+};
 use crate::error::{Error, Kind, Result};
 use crate::hosted::DeviceView;
 use crate::ports::{Bus, DeviceId, DeviceState, Platform};
@@ -25,16 +27,37 @@ pub enum rte_hotplug_mode_type {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum rte_hotplug_device_state_type {
-    /// Its devargs are known; no bus has found it. Kept for later versions.
+    /// Its devargs are known to DPDK; no bus has found it.
     RTE_HOTPLUG_DEVICE_PARSED = 1,
     /// It is on a bus.
     RTE_HOTPLUG_DEVICE_FOUND = 2,
-    /// A kernel driver for user space is bound to it. Kept for later versions.
+    /// A kernel driver for user space is bound to it: vfio-pci, uio_pci_generic or igb_uio.
     RTE_HOTPLUG_DEVICE_BOUND = 3,
     /// A driver holds it: it is attached.
     RTE_HOTPLUG_DEVICE_PROBED = 4,
-    /// It was removed, or faulted, while in use. Kept for later versions.
+    /// It is attached, and was removed or has faulted: to be seen while the monitor runs or the handling
+    /// of faults is enabled.
     RTE_HOTPLUG_DEVICE_FAULT = 5,
+}
+
+/// How many devices have come how far since the process started.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct rte_hotplug_state_statistics {
+    /// sizeof(struct rte_hotplug_state_statistics)
+    pub size: usize,
+    /// Devargs of an attach became known.
+    pub parsed: u64,
+    /// A bus found the device of an attach.
+    pub found: u64,
+    /// A kernel driver for user space was bound to a PCI device, while the monitor runs.
+    pub bound: u64,
+    /// A driver took a device.
+    pub probed: u64,
+    /// An attached PCI device was removed or faulted.
+    pub faulted: u64,
+    /// A driver let go of a device, or it was not found.
+    pub gone: u64,
 }
 
 /// The version of this library, "1.0.0" for instance.
@@ -223,14 +246,84 @@ pub unsafe extern "C" fn rte_hotplug_device_numa_node(dev: *const rte_device) ->
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rte_hotplug_device_state(dev: *const rte_device) -> c_int {
     returning_answer("rte_hotplug_device_state", || {
-        Ok(match view(dev)?.state {
-            DeviceState::Parsed => rte_hotplug_device_state_type::RTE_HOTPLUG_DEVICE_PARSED,
-            DeviceState::Found => rte_hotplug_device_state_type::RTE_HOTPLUG_DEVICE_FOUND,
-            DeviceState::Bound => rte_hotplug_device_state_type::RTE_HOTPLUG_DEVICE_BOUND,
-            DeviceState::Probed => rte_hotplug_device_state_type::RTE_HOTPLUG_DEVICE_PROBED,
-            DeviceState::Fault => rte_hotplug_device_state_type::RTE_HOTPLUG_DEVICE_FAULT,
-        } as c_int)
+        // Fails for what no bus lists.
+        view(dev)?;
+        let id = DeviceId::from_ptr(dev).ok_or_else(|| is_null("dev"))?;
+        process().state_of(id)?.map(as_c).ok_or_else(gone)
     })
+}
+
+/// The state of a device by its name, also of one that no bus has found.
+///
+/// @param bus_name
+///   The bus.
+/// @param device_name
+///   The device.
+/// @return
+///   An enum rte_hotplug_device_state_type; -EINVAL: an argument is NULL; -ENODEV: there is neither such
+///   a device nor devargs for it; -ENOTSUP: an unknown DPDK is in the process.
+///
+/// May be called from any thread.
+///
+/// # Safety
+/// `bus_name` and `device_name` are NULL or C strings.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_hotplug_device_state_by_name(
+    bus_name: *const c_char,
+    device_name: *const c_char,
+) -> c_int {
+    returning_answer("rte_hotplug_device_state_by_name", || {
+        // SAFETY: the caller's promise.
+        let (bus, name) =
+            unsafe { (required(bus_name, "bus_name")?, required(device_name, "device_name")?) };
+        process().state_by_name(bus, name)?.map(as_c).ok_or_else(gone)
+    })
+}
+
+/// Tells how many devices have come how far since this process started.
+///
+/// @param statistics
+///   Filled in; its size has to be set.
+/// @return
+///   0 on success; -EINVAL: statistics is NULL or its size is wrong; -EIO: a defect of this library.
+///
+/// May be called from any thread.
+///
+/// # Safety
+/// `statistics` is NULL or a struct whose first member is set.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn rte_hotplug_state_statistics_get(
+    statistics: *mut rte_hotplug_state_statistics,
+) -> c_int {
+    returning_code("rte_hotplug_state_statistics_get", || {
+        // SAFETY: the caller's promise.
+        let statistics = unsafe { sized(statistics, "statistics", |s| s.size)? };
+        let counts = process().engine.states.counters.read();
+        *statistics = rte_hotplug_state_statistics {
+            size: statistics.size,
+            parsed: counts.parsed,
+            found: counts.found,
+            bound: counts.bound,
+            probed: counts.probed,
+            faulted: counts.faulted,
+            gone: counts.gone,
+        };
+        Ok(0)
+    })
+}
+
+fn as_c(state: DeviceState) -> c_int {
+    use rte_hotplug_device_state_type::{
+        RTE_HOTPLUG_DEVICE_BOUND, RTE_HOTPLUG_DEVICE_FAULT, RTE_HOTPLUG_DEVICE_FOUND,
+        RTE_HOTPLUG_DEVICE_PARSED, RTE_HOTPLUG_DEVICE_PROBED,
+    };
+    (match state {
+        DeviceState::Parsed => RTE_HOTPLUG_DEVICE_PARSED,
+        DeviceState::Found => RTE_HOTPLUG_DEVICE_FOUND,
+        DeviceState::Bound => RTE_HOTPLUG_DEVICE_BOUND,
+        DeviceState::Probed => RTE_HOTPLUG_DEVICE_PROBED,
+        DeviceState::Fault => RTE_HOTPLUG_DEVICE_FAULT,
+    }) as c_int
 }
 
 /// Keeps a pointer for the driver of a device of a registered bus.

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use super::Engine;
 use super::order::Phase;
 use crate::error::{Error, Kind, Result};
-use crate::ports::{Bus, Devargs, DeviceId, Platform, Plugged, label, unsupported};
+use crate::ports::{Bus, Devargs, DeviceId, DeviceState, Platform, Plugged, label, unsupported};
 use crate::proto::wire::Device;
 
 /// A device that is attached after the call.
@@ -45,16 +45,24 @@ impl Engine {
             return Err(being_removed(&bus_name, &name));
         }
         // 2. insert, scan, find
-        let device = discover(&bus, devargs)?;
+        let device = discover(&bus, devargs).inspect_err(|_| {
+            self.states.passed(DeviceState::Parsed);
+            self.states.left(&bus_name, &name, "parsed, not found");
+        })?;
+        if !bus.is_probed(device) {
+            self.states.passed(DeviceState::Parsed);
+            self.states.passed(DeviceState::Found);
+        }
         // 3. plug
         let plugged = turn.during(Phase::Plug, || bus.plug(device))?;
         let new = matches!(plugged, Plugged::Probed);
         if new {
             and(&Device { bus: bus_name.clone(), name: name.clone() }, device);
         }
-        let state = if new { "attached" } else { "attached already" };
-        if log::log_enabled!(log::Level::Debug) {
-            log::debug!("{}: {state}", label(&bus_name, &name));
+        if new {
+            self.states.reached(&bus_name, &name, DeviceState::Probed);
+        } else if log::log_enabled!(log::Level::Debug) {
+            log::debug!("{}: attached already", label(&bus_name, &name));
         }
         Ok(Attached { device, new })
     }

@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use super::Engine;
 use super::attach::being_removed;
 use super::order::{Phase, Turn};
+use super::states::States;
 use crate::error::{Error, Kind, Result};
 use crate::ports::{Bus, DeviceId, Platform, label, unsupported};
 
@@ -18,7 +19,7 @@ impl Engine {
             Some((b, n)) if n == name && b.bus_name() == bus.bus_name() => {}
             _ => return Err(unlisted()),
         }
-        remove(&bus, &name, device, turn)
+        remove(&self.states, &bus, &name, device, turn)
     }
 
     /// Detaches the device of this name on this bus, and returns which it was.
@@ -31,11 +32,17 @@ impl Engine {
         let found = platform.bus(bus).ok_or_else(|| no_such_bus(bus, name))?;
         let turn = self.order.enter(bus, name)?;
         let device = found.find(name).ok_or_else(|| no_such_device(bus, name))?;
-        remove(&found, name, device, turn).map(|()| device)
+        remove(&self.states, &found, name, device, turn).map(|()| device)
     }
 }
 
-fn remove<B: Bus>(bus: &B, name: &CStr, device: DeviceId, mut turn: Turn<'_>) -> Result<()> {
+fn remove<B: Bus>(
+    states: &States,
+    bus: &B,
+    name: &CStr,
+    device: DeviceId,
+    mut turn: Turn<'_>,
+) -> Result<()> {
     let bus_name = bus.bus_name();
     // 1. validate
     if matches!(turn.phase(), Some(Phase::Unplug | Phase::LockedUnplug)) {
@@ -50,9 +57,7 @@ fn remove<B: Bus>(bus: &B, name: &CStr, device: DeviceId, mut turn: Turn<'_>) ->
     // 2. unplug, 3. remove the devargs
     let phase = if bus.locks_remove() { Phase::LockedUnplug } else { Phase::Unplug };
     turn.during(phase, || bus.unplug(device))?;
-    if log::log_enabled!(log::Level::Debug) {
-        log::debug!("{}: detached", label(&bus_name, name));
-    }
+    states.left(&bus_name, name, "detached");
     Ok(())
 }
 

@@ -16,12 +16,14 @@ pub mod outcome;
 pub mod participant;
 pub mod patience;
 pub mod roster;
+pub mod states;
 mod thread_id;
 pub mod tracker;
 
 use callbacks::{Callbacks, Event};
 use monitor::Monitor;
 use order::Order;
+use states::States;
 
 use crate::proto::uevent::Uevent;
 
@@ -36,4 +38,6 @@ pub struct Engine {
     pub uevent_callbacks: Callbacks<Uevent>,
     /// The monitor of the kernel's device events.
     pub monitor: Monitor,
+    /// How far devices have come.
+    pub states: States,
 }

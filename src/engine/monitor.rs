@@ -56,8 +56,8 @@ pub struct Reader<S> {
 pub trait Reactions {
     /// Lets the queue be delivered soon. `false`: not possible now, it is asked for again.
     fn wake(&self) -> bool;
-    /// A device has gone. Nothing in here may wait.
-    fn removed(&self, device: &CStr);
+    /// Something has happened to a PCI device. Nothing in here may wait.
+    fn happened(&self, event: &Uevent, device: &CStr);
 }
 
 /// The monitor.
@@ -350,8 +350,8 @@ impl Monitor {
     fn tell(&self, news: Vec<News>, reactions: &dyn Reactions) {
         for news in news {
             // Before anybody works with what the device's address has next.
-            if let (Action::Remove, Some(device)) = (news.event.action(), news.event.pci_device()) {
-                reactions.removed(device);
+            if let Some(device) = news.event.pci_device() {
+                reactions.happened(&news.event, device);
             }
             self.push(news);
         }

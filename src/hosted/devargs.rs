@@ -253,15 +253,8 @@ pub fn keeps_out(hosted: &'static Hosted, bus: &HostBus, name: &CStr) -> bool {
     let mut others_allowed = false;
     let mut listed = next(hosted, std::ptr::null());
     while !listed.is_null() {
-        // SAFETY: a listed entry, which nobody takes off while the lock is held: its policy, its bus
-        // and its name, an array inside the entry.
-        let (policy, of, entry) = unsafe {
-            (
-                listed.byte_add(DEVARGS_POLICY).cast::<i32>().read(),
-                listed.byte_add(DEVARGS_BUS).cast::<*mut c_void>().read(),
-                text(listed.byte_add(DEVARGS_NAME).cast()).unwrap_or_default(),
-            )
-        };
+        // SAFETY: a listed entry, which nobody takes off while the lock is held.
+        let (policy, of, entry) = unsafe { fields(listed) };
         if of == bus.address().as_ptr() {
             if entry == name {
                 return policy == BLOCKED;
@@ -272,6 +265,36 @@ pub fn keeps_out(hosted: &'static Hosted, bus: &HostBus, name: &CStr) -> bool {
         listed = next(hosted, listed);
     }
     others_allowed
+}
+
+/// Whether devargs are listed for a device of this bus that do not block it.
+pub fn lists(hosted: &'static Hosted, bus: &HostBus, name: &CStr) -> bool {
+    let _alone = LIST.lock();
+    let mut listed = next(hosted, std::ptr::null());
+    while !listed.is_null() {
+        // SAFETY: a listed entry, which nobody takes off while the lock is held.
+        let (policy, of, entry) = unsafe { fields(listed) };
+        if of == bus.address().as_ptr() && entry == name {
+            return policy != BLOCKED;
+        }
+        listed = next(hosted, listed);
+    }
+    false
+}
+
+/// The policy, the bus and the name of an entry.
+///
+/// # Safety
+/// The entry lives for `'a`.
+unsafe fn fields<'a>(entry: *const c_void) -> (i32, *mut c_void, &'a CStr) {
+    // SAFETY: the caller's promise; the name is an array inside of the entry.
+    unsafe {
+        (
+            entry.byte_add(DEVARGS_POLICY).cast::<i32>().read(),
+            entry.byte_add(DEVARGS_BUS).cast::<*mut c_void>().read(),
+            text(entry.byte_add(DEVARGS_NAME).cast()).unwrap_or_default(),
+        )
+    }
 }
 
 /// Whether the host lists this entry.

@@ -22,7 +22,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
-use crate::ports::{self, Bus, DeviceId, DeviceState, Plugged};
+use crate::ports::{self, Bus, DeviceId, Plugged};
 use crate::proto::devargs::explicit_bus;
 use crate::proto::eal::Alignment;
 use crate::registry::{self, Registry};
@@ -130,6 +130,14 @@ pub struct Platform {
     pub registry: &'static Registry,
 }
 
+impl Platform {
+    /// Whether devargs for this device of one of the host's buses are listed.
+    pub fn has_devargs(&self, bus: &CStr, name: &CStr) -> bool {
+        let bus = HostBus::named(self.hosted, bus);
+        bus.is_some_and(|bus| devargs::lists(self.hosted, &bus, name))
+    }
+}
+
 /// A bus of the host or of ours.
 #[derive(Clone)]
 pub enum AnyBus {
@@ -228,8 +236,6 @@ pub struct DeviceView {
     pub arguments: *const c_char,
     /// Its NUMA node, -1 when unknown.
     pub numa_node: c_int,
-    /// Its state.
-    pub state: DeviceState,
 }
 
 impl DeviceView {
@@ -241,7 +247,6 @@ impl DeviceView {
             driver: device.driver_name_ptr(),
             arguments: device.arguments_ptr(),
             numa_node: device.numa_node(),
-            state: device.state(),
         }
     }
 }

@@ -10,7 +10,7 @@ use super::bus::Bus;
 use super::devargs::Entry;
 use super::driver::Driver;
 use super::raw::RawDevice;
-use crate::ports::{DeviceId, DeviceState, label};
+use crate::ports::{DeviceId, label};
 
 /// A device; C sees its `struct rte_device`.
 pub struct Device {
@@ -84,14 +84,6 @@ impl Device {
     pub fn driver_name_ptr(&self) -> *const std::ffi::c_char {
         let owned = self.owned.lock();
         owned.driver.as_ref().map_or(std::ptr::null(), |driver| driver.name().as_ptr())
-    }
-
-    /// Its state.
-    pub fn state(&self) -> DeviceState {
-        match self.owned.lock().driver {
-            Some(_) => DeviceState::Probed,
-            None => DeviceState::Found,
-        }
     }
 
     /// The value that its driver left with [`Self::set_private`].

@@ -6,7 +6,7 @@ use super::{Compare, HostBus, PROBING, read};
 use crate::hosted::DeviceView;
 use crate::hosted::host::text;
 use crate::hosted::layout::{DEVARGS_ARGS, Generation, NAME};
-use crate::ports::{DeviceId, DeviceState};
+use crate::ports::DeviceId;
 
 type FindDevice = unsafe extern "C" fn(*const c_void, Compare, *const c_void) -> *mut c_void;
 type FindDeviceOnBus =
@@ -69,7 +69,6 @@ impl HostBus {
                         read(devargs, DEVARGS_ARGS)
                     },
                     numa_node: read(at, layout.device_numa),
-                    state: if probed { DeviceState::Probed } else { DeviceState::Found },
                 }
             }
         })
