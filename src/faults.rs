@@ -16,7 +16,6 @@ use std::thread::JoinHandle;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 
 use crate::error::{Error, Kind, Result};
@@ -34,8 +33,9 @@ pub(crate) struct Faults {
     /// One who enables or disables at a time.
     switch: Mutex<()>,
     state: Mutex<State>,
-    /// Rings when a mapping was replaced. It stays: the handler has its descriptor.
-    bell: OnceCell<EventFd>,
+    /// Rings when a mapping was replaced. It stays: the handler has its descriptor. A forked child has
+    /// one of its own.
+    bell: Mutex<Option<(&'static EventFd, u32)>>,
 }
 
 #[derive(Default)]
@@ -191,7 +191,6 @@ impl Process {
     }
 
     fn install_handler(&'static self, mode: Mode) -> Result<()> {
-        let bell = self.faults.bell()?.as_fd();
         // Asked before: the linker has a lock of its own.
         let current = sigbus::current_handler().map_err(|errno| no_handler(errno, "look at"))?;
         let is_hosts = match (mode, NonNull::new(current as *mut _)) {
@@ -199,7 +198,7 @@ impl Process {
             _ => false,
         };
         let foreign = is_hosts.then_some(current);
-        self.with_memory_locked(mode, || sigbus::install(bell, foreign))
+        self.with_memory_locked(mode, || sigbus::install(foreign))
             .map_err(|errno| no_handler(errno, "install"))?;
         log::debug!("SIGBUS handling: enabled");
         Ok(())
@@ -256,8 +255,17 @@ impl Process {
 }
 
 impl Faults {
-    fn bell(&'static self) -> Result<&'static EventFd> {
-        self.bell.get_or_try_init(new_eventfd)
+    fn bell(&self) -> Result<&'static EventFd> {
+        let mut bell = self.bell.lock();
+        if let Some((bell, forks)) = *bell {
+            if forks == fork::count() {
+                return Ok(bell);
+            }
+        }
+        let new: &'static EventFd = Box::leak(Box::new(new_eventfd()?));
+        *bell = Some((new, fork::count()));
+        sigbus::ring(new.as_fd());
+        Ok(new)
     }
 }
 
@@ -295,7 +303,7 @@ fn wait_for_bell(bell: &EventFd, stop: &EventFd) -> bool {
             Err(_) => {}
             Ok(_) if watched[1].any().unwrap_or(false) => return false,
             Ok(_) => {
-                // Somebody else may have been faster: a forked child has the same one.
+                // It has rung, once or more often.
                 let _ = bell.read();
                 return true;
             }

@@ -2,7 +2,7 @@
 //! process of its own, as most end with it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::ptr;
@@ -56,8 +56,8 @@ fn bell() -> &'static EventFd {
 
 fn install() -> &'static EventFd {
     let bell = bell();
-    let fd: BorrowedFd<'static> = bell.as_fd();
-    sigbus::install(fd, None).unwrap();
+    sigbus::ring(bell.as_fd());
+    sigbus::install(None).unwrap();
     bell
 }
 
@@ -230,7 +230,7 @@ case!(under_another_handler_it_lets_all_pass_and_comes_back:; {
 
 case!(a_handler_of_the_host_is_never_called: ends with libc::SIGBUS; {
     set_action(count_calls as *const () as usize, 0);
-    sigbus::install(bell().as_fd(), Some(count_calls as *const () as usize)).unwrap();
+    sigbus::install(Some(count_calls as *const () as usize)).unwrap();
     // SAFETY: sends a signal to this thread.
     unsafe { libc::raise(libc::SIGBUS) };
 });

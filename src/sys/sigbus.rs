@@ -122,12 +122,15 @@ unsafe fn replace(start: usize, length: usize) -> nix::Result<()> {
     if mapped == libc::MAP_FAILED { Err(Errno::last()) } else { Ok(()) }
 }
 
-/// Installs the handler; `bell` is written to whenever it has replaced a mapping, and lives for ever.
-/// A `foreign` handler is not to be called for a SIGBUS that is not ours.
-pub fn install(bell: BorrowedFd<'static>, foreign: Option<usize>) -> nix::Result<()> {
+/// Names the eventfd that is written to whenever a mapping was replaced.
+pub fn ring(bell: BorrowedFd<'static>) {
+    BELL.store(bell.as_raw_fd(), Ordering::Release);
+}
+
+/// Installs the handler. A `foreign` handler is not to be called for a SIGBUS that is not ours.
+pub fn install(foreign: Option<usize>) -> nix::Result<()> {
     // What the handler reads is made before it can run.
     page_size();
-    BELL.store(bell.as_raw_fd(), Ordering::Release);
     let current = action(None)?;
     if !is_ours(&current) && !is_below(&current) {
         remember(&current, foreign);
