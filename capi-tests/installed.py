@@ -65,7 +65,7 @@ def main() -> None:
     if subprocess.run(["pkg-config", "--exists", "libdpdk"]).returncode == 0:
         # The guide's example: it fails unless our code serves it.
         command = (f"cc -D_GNU_SOURCE -DALLOW_EXPERIMENTAL_API {ROOT}/capi-tests/lifecycle.c "
-                   "-o lifecycle $(pkg-config --cflags --libs rte_hotplug) "
+                   f"{ROOT}/capi-tests/harness.c -o lifecycle $(pkg-config --cflags --libs rte_hotplug) "
                    "$(pkg-config --cflags --libs libdpdk)")
         run(["sh", "-c", command], plain, PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"))
         run(["./lifecycle"], plain, LD_LIBRARY_PATH=str(installed / "lib"))
