@@ -103,6 +103,8 @@ impl UeventSource for KernelEvents {
     }
 
     fn snapshot(&mut self) -> Result<Snapshot> {
+        // Before anything is looked at.
+        let since = sysfs::uevent_seqnum().unwrap_or(0);
         let names = match self.pci.list() {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 let why = format!("uevent monitor: cannot list PCI devices: {error}");
@@ -115,7 +117,7 @@ impl UeventSource for KernelEvents {
         let there =
             names.into_iter().filter_map(|name| Some((name.clone(), self.pci.look(&name)?)));
         let functions: BTreeMap<CString, Function> = there.collect();
-        Ok(Snapshot { functions, until: sysfs::uevent_seqnum().unwrap_or(0) })
+        Ok(Snapshot { functions, since })
     }
 }
 

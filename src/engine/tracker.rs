@@ -13,8 +13,8 @@ use crate::proto::uevent::{Action, Uevent};
 pub struct Snapshot {
     /// By address.
     pub functions: BTreeMap<CString, Function>,
-    /// The number of the last event that can have happened before.
-    pub until: u64,
+    /// The number of the last event before: what it tells is contained.
+    pub since: u64,
 }
 
 /// When a device is announced.
@@ -55,11 +55,11 @@ pub struct Tracker {
     /// Whether events are told; else nothing is known of functions.
     watches: bool,
     functions: BTreeMap<CString, Known>,
-    /// What was looked at after the last loss may contain events up to this number: those were told by
-    /// what it found out.
+    /// What was looked at after the last loss contains the events up to this number.
     settled: u64,
-    /// What looks have found out of a function, and the kernel may still tell itself.
-    found_out: BTreeMap<CString, Vec<Action>>,
+    /// Functions of which the look found out something that the kernel may still tell itself: sysfs
+    /// changes before it numbers its event.
+    found_out: BTreeSet<CString>,
     /// Functions that events told of, until they are looked at.
     unseen: BTreeSet<CString>,
     /// Functions whose removal was told before the kernel's own event.
@@ -80,15 +80,15 @@ impl Tracker {
         &mut self,
         event: Uevent,
         policy: Policy,
-        look: impl FnOnce(&CStr) -> Option<Function>,
+        mut look: impl FnMut(&CStr) -> Option<Function>,
     ) -> Vec<News> {
         let Some(device) = event.pci_device().map(CStr::to_owned) else {
             return vec![News { event, notice: None }];
         };
-        let is_old = event.seqnum() <= self.settled && self.is_known(&event, &device);
-        if is_old || self.was_found_out(&event, &device) {
+        if self.is_contained(&event, &device, &mut look) {
             return vec![];
         }
+        self.found_out.remove(&device);
         let mut news = vec![];
         if event.action() == Action::Add && self.has_missed_removal(&event, &device, look) {
             let remove = Uevent::found_out(Action::Remove, &device, event.devpath(), None);
@@ -140,11 +140,8 @@ impl Tracker {
         }
         let missed: Vec<_> =
             missed.into_iter().map(|(name, event)| (name.clone(), event)).collect();
-        self.settled = snapshot.until;
-        self.found_out.clear();
-        for (device, event) in &missed {
-            self.found_out.entry(device.clone()).or_default().push(event.action());
-        }
+        self.settled = snapshot.since;
+        self.found_out = missed.iter().map(|(device, _)| device.clone()).collect();
         let news = missed.into_iter().map(|(device, event)| self.note(event, &device, policy));
         let news = news.collect();
         for (device, now) in snapshot.functions {
@@ -170,22 +167,32 @@ impl Tracker {
         self.leaving.remove(device);
     }
 
-    /// Whether a look has found it out already: sysfs changes before the kernel numbers its event.
-    fn was_found_out(&mut self, event: &Uevent, device: &CStr) -> bool {
-        let Some(found) = self.found_out.get_mut(device).filter(|_| !event.is_synthetic()) else {
+    /// Whether the last look has shown already what an event tells.
+    fn is_contained(
+        &self,
+        event: &Uevent,
+        device: &CStr,
+        look: impl FnOnce(&CStr) -> Option<Function>,
+    ) -> bool {
+        let tells_state =
+            matches!(event.action(), Action::Add | Action::Remove | Action::Bind | Action::Unbind);
+        if event.is_synthetic() || !tells_state {
             return false;
-        };
-        match found.iter().position(|action| *action == event.action()) {
-            Some(at) => {
-                // What was found before it will not come any more.
-                found.drain(..=at);
-                true
-            }
-            None => {
-                // The next thing has happened.
-                self.found_out.remove(device);
-                false
-            }
+        }
+        if event.seqnum() <= self.settled {
+            return true;
+        }
+        if !self.found_out.contains(device) {
+            return false;
+        }
+        match (event.action(), self.functions.get(device)) {
+            (Action::Remove, None) | (Action::Add, Some(_)) => true,
+            // Unless something has happened since the look.
+            (_, known) => match (known, look(device)) {
+                (Some(known), Some(now)) => known.is(&now) && known.driver == now.driver,
+                (None, None) => event.action() != Action::Add,
+                _ => false,
+            },
         }
     }
 
@@ -202,19 +209,9 @@ impl Tracker {
             Some(_) if add.is_synthetic() => false,
             // The kernel announces each once.
             Some(Known { added: Some(_), .. }) => true,
-            // It may have been looked at just before it was announced.
-            Some(known) => look(device).is_some_and(|now| !known.is(&now)),
-        }
-    }
-
-    fn is_known(&self, event: &Uevent, device: &CStr) -> bool {
-        let known = self.functions.get(device);
-        match event.action() {
-            Action::Add => known.is_some(),
-            Action::Remove => known.is_none(),
-            Action::Bind => known.is_some_and(|known| known.driver.as_deref() == event.driver()),
-            Action::Unbind => known.is_none_or(|known| known.driver.is_none()),
-            _ => false,
+            // It may have been looked at just before it was announced. If it is not there any more, a
+            // removal too many does no harm.
+            Some(known) => look(device).is_none_or(|now| !known.is(&now)),
         }
     }
 
@@ -292,9 +289,9 @@ mod tests {
         Function { identity, devpath: c"/devices/x".to_owned(), driver }
     }
 
-    fn snapshot(functions: &[(&CStr, Function)], until: u64) -> Snapshot {
+    fn snapshot(functions: &[(&CStr, Function)], since: u64) -> Snapshot {
         let functions = functions.iter().map(|(name, f)| ((*name).to_owned(), f.clone()));
-        Snapshot { functions: functions.collect(), until }
+        Snapshot { functions: functions.collect(), since }
     }
 
     fn event(action: Action, device: &CStr, driver: Option<&CStr>, seqnum: u64) -> Uevent {
@@ -311,7 +308,7 @@ mod tests {
 
     /// What one event comes to.
     fn accept(tracker: &mut Tracker, event: Uevent, now: Option<Function>) -> Vec<Option<Event>> {
-        let news = tracker.accept(event, Policy::AtOnce, |_| now);
+        let news = tracker.accept(event, Policy::AtOnce, |_| now.clone());
         news.into_iter().map(|news| news.notice.map(|(_, event)| event)).collect()
     }
 
@@ -337,6 +334,14 @@ mod tests {
             let other = event(action, A, Some(c"vfio-pci"), 15);
             assert_eq!(accept(&mut tracker, other, None), [None]);
         }
+    }
+
+    #[test]
+    fn a_removal_was_lost_when_its_successor_is_gone_as_well() {
+        let mut tracker = Tracker::default();
+        tracker.begin(snapshot(&[(A, function(1, None))], 10));
+        let told = accept(&mut tracker, event(Action::Add, A, None, 12), None);
+        assert_eq!(told, [Some(Event::Remove), Some(Event::Add)]);
     }
 
     #[test]
@@ -375,12 +380,19 @@ mod tests {
         for late in [event(Action::Remove, B, None, 31), event(Action::Add, A, None, 32)] {
             assert_eq!(accept(&mut tracker, late, Some(function(3, None))), []);
         }
-        tracker.catch_up(snapshot(&[(B, function(2, None))], 40), Policy::AtOnce);
-        // Gone and come again before the look: both are news.
-        let remove = event(Action::Remove, B, None, 20);
+    }
+
+    #[test]
+    fn what_happens_after_a_look_is_told() {
+        let mut tracker = Tracker::default();
+        tracker.begin(snapshot(&[(A, function(1, None))], 10));
+        // Another one is there: its coming may still be announced, or it may go at once.
+        tracker.catch_up(snapshot(&[(A, function(2, None))], 20), Policy::AtOnce);
+        let remove = event(Action::Remove, A, None, 21);
+        assert_eq!(accept(&mut tracker, remove.clone(), Some(function(2, None))), []);
         assert_eq!(accept(&mut tracker, remove, None), [Some(Event::Remove)]);
-        let add = event(Action::Add, B, None, 20);
-        assert_eq!(accept(&mut tracker, add, None), [Some(Event::Add)]);
+        let add = event(Action::Add, A, None, 22);
+        assert_eq!(accept(&mut tracker, add, Some(function(3, None))), [Some(Event::Add)]);
     }
 
     #[test]
