@@ -166,8 +166,15 @@ def stopped(start):
         result, seconds = finished(group.primary)
         in_time = "in time" if seconds <= STOPPED else "late"
         group.secondaries[0].signal(signal.SIGCONT)
-        until(lambda: not any(group.attached()))
+        # It may still attach before it undoes that.
+        until(lambda: is_in_line(group) and not any(group.attached()))
         return f"{result} {in_time}, {has(group)} ({seconds:.1f} s)"
+
+
+def is_in_line(group):
+    """Whether all processes take part, as far as the primary knows of them."""
+    _, *peers = group.primary("peers").split()
+    return all(peer.split(":")[1] == str(MEMBER) for peer in peers)
 
 
 def queue_full(start):
