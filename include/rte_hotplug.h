@@ -32,6 +32,16 @@
 #define RTE_HOTPLUG_EVENT_ADD_AFTER_BIND 1
 
 /**
+ * In an id table: any vendor, device or subsystem.
+ */
+#define RTE_HOTPLUG_PCI_ANY_ID 65535
+
+/**
+ * In an id table: any class.
+ */
+#define RTE_HOTPLUG_PCI_ANY_CLASS 16777215
+
+/**
  * How this library serves the process.
  */
 enum rte_hotplug_mode_type {
@@ -209,6 +219,33 @@ struct rte_hotplug_bus_options {
 typedef int (*rte_hotplug_driver_fn)(struct rte_device *dev, void *user);
 
 /**
+ * What a PCI function is, or which functions a driver is for. As DPDK's struct rte_pci_id; a table of
+ * them ends with a vendor_id of 0.
+ */
+struct rte_hotplug_pci_id {
+	/**
+	 * Base class, subclass and programming interface, 0x020000 for instance.
+	 */
+	uint32_t class_id;
+	/**
+	 * The vendor.
+	 */
+	uint16_t vendor_id;
+	/**
+	 * The device.
+	 */
+	uint16_t device_id;
+	/**
+	 * The vendor of the whole card.
+	 */
+	uint16_t subsystem_vendor_id;
+	/**
+	 * The card.
+	 */
+	uint16_t subsystem_device_id;
+};
+
+/**
  * What a driver is. Set everything that is not used to 0.
  */
 struct rte_hotplug_driver_options {
@@ -225,7 +262,7 @@ struct rte_hotplug_driver_options {
 	 */
 	const char *alias;
 	/**
-	 * The bus that it is for: "vdev" in the embedded mode, or a registered one.
+	 * The bus that it is for: "vdev" or "pci" in the embedded mode, or a registered one.
 	 */
 	const char *bus;
 	/**
@@ -240,6 +277,11 @@ struct rte_hotplug_driver_options {
 	 * Handed to the functions; stays the caller's, until the driver is unregistered.
 	 */
 	void *user;
+	/**
+	 * The functions that it is for, on the bus "pci": a table that ends with a vendor_id of 0. Copied.
+	 * NULL on other buses.
+	 */
+	const struct rte_hotplug_pci_id *pci_ids;
 };
 
 /**
@@ -421,6 +463,28 @@ struct rte_hotplug_monitor_statistics {
 	uint64_t repeated;
 };
 
+/**
+ * The descriptors of a device under VFIO.
+ */
+struct rte_hotplug_pci_vfio {
+	/**
+	 * sizeof(struct rte_hotplug_pci_vfio)
+	 */
+	size_t size;
+	/**
+	 * The container: for DMA mappings.
+	 */
+	int container;
+	/**
+	 * The IOMMU group.
+	 */
+	int group;
+	/**
+	 * The device: for interrupts and resets.
+	 */
+	int device;
+};
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -548,8 +612,8 @@ int rte_hotplug_bus_remove_device(struct rte_hotplug_bus *bus, const char *name)
  *   Set to the driver on success. May be NULL.
  * @return
  *   0 on success;
- *   -EINVAL: options, its name, bus, probe or remove is NULL, its size is too small, or the name or
- *   the alias is empty;
+ *   -EINVAL: options, its name, bus, probe or remove is NULL, its size is too small, the name or the
+ *   alias is empty, or there are no pci_ids for the bus "pci";
  *   -E2BIG: the name or the alias is longer than 63 bytes;
  *   -EEXIST: the bus has a driver of this name;
  *   -ENOENT: there is no such bus;
@@ -917,6 +981,147 @@ unsigned int rte_hotplug_event_policy_get(void);
  * May be called from any thread.
  */
 int rte_hotplug_monitor_statistics_get(struct rte_hotplug_monitor_statistics *statistics);
+
+/**
+ * Tells what a PCI function is.
+ *
+ * @param dev
+ *   A device of the embedded mode's "pci" bus.
+ * @param id
+ *   Filled in.
+ * @return
+ *   0 on success; -EINVAL: an argument is NULL; -ENODEV: the bus does not list this device;
+ *   -ENOTSUP: there is a DPDK in the process, whose drivers know that; -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_pci_id_get(const struct rte_device *dev,
+			   struct rte_hotplug_pci_id *id);
+
+/**
+ * Maps the memory of a PCI function's base address register, or tells where it is mapped.
+ *
+ * The mapping ends by itself: after the driver's remove, or when no driver takes the device. Until then
+ * rte_dev_hotplug_handle_enable() keeps a driver that touches it alive when the device goes.
+ *
+ * @param dev
+ *   A device that a driver of this process is probing or has.
+ * @param bar
+ *   The register, 0 to 5.
+ * @param address
+ *   Set to where the memory is.
+ * @param length
+ *   Set to its length in bytes. May be NULL.
+ * @return
+ *   0 on success;
+ *   -EINVAL: dev or address is NULL, or there is no such register;
+ *   -ENODEV: the bus does not list this device;
+ *   -ENOENT: no driver uses the device, or the register has no memory;
+ *   -ENOTSUP: the register has ports instead of memory, or there is a DPDK in the process, whose
+ *   drivers map by themselves;
+ *   -EACCES, -ENOMEM and other codes of the system; -EIO: a defect of this library.
+ *
+ * May be called from any thread, from inside of the driver's probe above all.
+ */
+int rte_hotplug_pci_map(const struct rte_device *dev,
+			uint32_t bar,
+			void **address,
+			size_t *length);
+
+/**
+ * Reads from the configuration space of a PCI function.
+ *
+ * @param dev
+ *   A device that a driver of this process is probing or has.
+ * @param offset
+ *   Where to begin, in bytes.
+ * @param buffer
+ *   Filled in.
+ * @param length
+ *   How many bytes to read.
+ * @return
+ *   How many bytes were read;
+ *   -EINVAL: an argument is NULL, or outside of the configuration space;
+ *   -ENODEV, -ENOENT, -ENOTSUP: as rte_hotplug_pci_map(); other codes of the system;
+ *   -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_pci_config_read(const struct rte_device *dev,
+				uint32_t offset,
+				void *buffer,
+				uint32_t length);
+
+/**
+ * Writes to the configuration space of a PCI function: to let it use memory by itself, for instance.
+ *
+ * @param dev
+ *   A device that a driver of this process is probing or has.
+ * @param offset
+ *   Where to begin, in bytes.
+ * @param buffer
+ *   What to write.
+ * @param length
+ *   How many bytes.
+ * @return
+ *   How many bytes were written; errors as rte_hotplug_pci_config_read().
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_pci_config_write(const struct rte_device *dev,
+				 uint32_t offset,
+				 const void *buffer,
+				 uint32_t length);
+
+/**
+ * Tells the descriptors of a device under VFIO, for DMA and interrupts.
+ *
+ * @param dev
+ *   A device that a driver of this process is probing or has.
+ * @param vfio
+ *   Filled in; its size has to be set. The descriptors stay the library's, until the driver's remove
+ *   returns.
+ * @return
+ *   0 on success;
+ *   -EINVAL: an argument is NULL, or the size is wrong;
+ *   -ENOENT: no driver uses the device, or it is not under VFIO;
+ *   -ENODEV, -ENOTSUP: as rte_hotplug_pci_map(); -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_pci_vfio_get(const struct rte_device *dev,
+			     struct rte_hotplug_pci_vfio *vfio);
+
+/**
+ * Binds a PCI function to a kernel driver: vfio-pci, uio_pci_generic or igb_uio to use it here, any other
+ * to give it back.
+ *
+ * The function is taken from the driver that has it, and given to the other one by its driver_override,
+ * so that no third one gets it. A function that the kernel has just found is waited for. What was done
+ * is read back. After a failure the function has the driver that it had, or the error says so.
+ *
+ * @param device
+ *   Its address, "0000:02:00.0".
+ * @param driver
+ *   The driver; it has to be loaded. NULL: whichever the kernel finds for it. "": none. For a driver of
+ *   VFIO all of the function's IOMMU group has to be bound to VFIO or to nothing, or be bridges.
+ * @return
+ *   0 on success, also when it was bound so before;
+ *   -EINVAL: device is NULL or no address, or the driver refuses the function;
+ *   -ENODEV: there is no such function, or it has gone meanwhile;
+ *   -ENOENT: the kernel has no such driver;
+ *   -EBUSY: a driver of this process uses the device, or others of its IOMMU group are in the way: the
+ *   log line names them;
+ *   -ENOTSUP: VFIO, and there is no IOMMU;
+ *   -EACCES: it takes root; -EDEADLK: an operation that waits for this call's device works on the
+ *   device; other codes of the system; -EIO: the kernel said that it was bound and shows that it is not,
+ *   or a defect of this library.
+ *
+ * May be called from any thread. It waits while another process uses the function under VFIO: the kernel
+ * does. In the place of dpdk-devbind.py.
+ */
+int rte_hotplug_bind_driver(const char *device,
+			    const char *driver);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -129,6 +129,19 @@ impl Process {
         Ok(())
     }
 
+    /// The kernel wants a device back: told as its removal, on the thread that tells the others.
+    pub(crate) fn queue_request(&'static self, device: &CStr) {
+        let prepared = self.mode().and_then(|mode| self.prepare_delivery(mode));
+        if let Err(error) = prepared {
+            return log::error!(
+                "pci:{}: its removal cannot be told: {error}",
+                device.to_string_lossy()
+            );
+        }
+        self.engine.monitor.queue_request(device);
+        self.wake_delivery();
+    }
+
     /// Events are told on a thread of DPDK's.
     fn check_eal_runs(&self, mode: Mode) -> Result<()> {
         match mode {

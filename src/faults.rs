@@ -14,18 +14,17 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::eventfd::EventFd;
 use parking_lot::Mutex;
 
+use crate::engine::states::PCI;
 use crate::error::{Error, Kind, Result};
-use crate::hosted::Platform;
-use crate::hosted::pci::{self, Mappings};
-use crate::ports::{Bus, DeviceId, Platform as _};
+use crate::ports::{Bus, DeviceId, Mappings, PciMemory, Platform};
 use crate::process::{Mode, Process};
 use crate::proto::wire::Device;
+use crate::registry;
 use crate::sys::sigbus::{self, Owner};
-use crate::sys::{fork, thread};
+use crate::sys::{bell, fork, thread};
 
 /// What is known of faults and of what can fault.
 #[derive(Default)]
@@ -78,14 +77,16 @@ impl Process {
         }
         self.faults.state.lock().users += 1;
         drop(switch);
-        if let Mode::Hosted(platform) = mode {
-            self.publish_all(&platform);
+        match mode {
+            Mode::Hosted(platform) => self.publish_all(&platform),
+            Mode::Embedded(platform) => self.publish_all(&platform),
+            Mode::Forwarding(_) => {}
         }
         Ok(0)
     }
 
     /// Publishes what is attached, if the handling is enabled.
-    pub(crate) fn publish_all(&self, platform: &Platform) {
+    pub(crate) fn publish_all<P: Platform + PciMemory>(&self, platform: &P) {
         if self.faults.state.lock().users == 0 {
             return;
         }
@@ -120,8 +121,13 @@ impl Process {
     }
 
     /// A device was attached, and nobody detaches it meanwhile.
-    pub(crate) fn publish_mappings(&self, platform: &Platform, device: &Device, id: DeviceId) {
-        if *device.bus != *pci::NAME {
+    pub(crate) fn publish_mappings<P: PciMemory>(
+        &self,
+        platform: &P,
+        device: &Device,
+        id: DeviceId,
+    ) {
+        if *device.bus != *PCI {
             return;
         }
         self.engine.monitor.attached(&device.name);
@@ -131,9 +137,21 @@ impl Process {
         }
     }
 
+    /// Maps the memory of a function, or tells where it is: the address and the length in bytes.
+    pub(crate) fn map_bar(
+        &'static self,
+        device: &registry::Device,
+        bar: usize,
+    ) -> Result<(usize, usize)> {
+        let access = self.pci.access(device.name())?;
+        let mapped = access.map(bar)?;
+        self.faults.state.lock().publish(device.name(), access.mappings());
+        Ok(mapped)
+    }
+
     /// A device is about to be detached, or stays after all.
     pub(crate) fn hold_mappings(&self, device: &Device, detaching: bool) {
-        if *device.bus == *pci::NAME {
+        if *device.bus == *PCI {
             if let Some(published) = self.faults.state.lock().published.get_mut(&device.name) {
                 published.detaching = detaching;
             }
@@ -142,7 +160,7 @@ impl Process {
 
     /// A device was detached: its addresses may soon be something else's.
     pub(crate) fn withdraw_mappings(&self, device: &Device) {
-        if *device.bus == *pci::NAME {
+        if *device.bus == *PCI {
             self.faults.state.lock().withdraw(&device.name);
         }
     }
@@ -180,10 +198,10 @@ impl Process {
         let _ = watcher.thread.join();
     }
 
-    fn publish_attached(&self, platform: &Platform, name: &CStr) {
+    fn publish_attached<P: Platform + PciMemory>(&self, platform: &P, name: &CStr) {
         // Nobody detaches it while it is published.
-        let Ok(_turn) = self.engine.order.enter(pci::NAME, name) else { return };
-        let Some(bus) = platform.bus(pci::NAME) else { return };
+        let Ok(_turn) = self.engine.order.enter(PCI, name) else { return };
+        let Some(bus) = platform.bus(PCI) else { return };
         if let Some(id) = bus.find(name).filter(|id| bus.is_probed(*id)) {
             let mappings = platform.pci_mappings(name, id);
             self.faults.state.lock().publish(name, mappings);
@@ -223,7 +241,7 @@ impl Process {
         let stop = Arc::new(new_eventfd()?);
         let ends = stop.clone();
         let thread = thread::start("hotplug-faults", move || {
-            while wait_for_bell(bell, &ends) {
+            while bell::wait(bell, &ends) {
                 self.report_faults();
             }
         });
@@ -295,25 +313,8 @@ impl State {
     }
 }
 
-/// Whether a mapping was replaced; `false` at the end.
-fn wait_for_bell(bell: &EventFd, stop: &EventFd) -> bool {
-    loop {
-        let mut watched = [bell, stop].map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN));
-        match poll(&mut watched, PollTimeout::NONE) {
-            Err(_) => {}
-            Ok(_) if watched[1].any().unwrap_or(false) => return false,
-            Ok(_) => {
-                // It has rung, once or more often.
-                let _ = bell.read();
-                return true;
-            }
-        }
-    }
-}
-
 fn new_eventfd() -> Result<EventFd> {
-    EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-        .map_err(|errno| no_handler(errno, "make an eventfd for"))
+    bell::new().map_err(|errno| no_handler(errno, "make an eventfd for"))
 }
 
 fn no_handler(errno: Errno, what: &str) -> Error {

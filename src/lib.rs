@@ -20,6 +20,7 @@
 
 #![deny(unsafe_code)]
 
+mod binding;
 #[allow(unsafe_code)]
 pub mod capi;
 pub mod channel;

@@ -7,6 +7,8 @@ use std::ffi::{CStr, CString};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::engine::tracker::Snapshot;
 use crate::error::{Error, Result};
 use crate::proto::pci::Function;
@@ -108,6 +110,66 @@ pub trait Platform {
     ///
     /// Never looks behind the address unless a bus lists it.
     fn locate(&self, device: DeviceId) -> Option<(Self::Bus, CString)>;
+}
+
+/// The kernel's drivers of PCI functions, as `/sys/bus/pci` offers them.
+pub trait KernelDrivers {
+    /// Whether there is such a function.
+    fn is_there(&self, device: &CStr) -> bool;
+    /// Whether the kernel has this driver.
+    fn knows(&self, driver: &CStr) -> bool;
+    /// The driver that has the function.
+    fn driver(&self, device: &CStr) -> Option<CString>;
+    /// The only driver that may have the function, if there is such a rule.
+    fn driver_override(&self, device: &CStr) -> std::result::Result<Option<CString>, Errno>;
+    /// Makes such a rule, or takes it away.
+    fn set_driver_override(
+        &self,
+        device: &CStr,
+        driver: Option<&CStr>,
+    ) -> std::result::Result<(), Errno>;
+    /// Takes the function away from its driver.
+    fn unbind(&self, device: &CStr) -> std::result::Result<(), Errno>;
+    /// Gives the function to a driver. `ENODEV`: it may not have it, or not yet. `EBUSY`: another has it,
+    /// or this one is being given it already.
+    fn bind(&self, device: &CStr, driver: &CStr) -> std::result::Result<(), Errno>;
+    /// Lets the kernel look for a driver.
+    fn probe(&self, device: &CStr) -> std::result::Result<(), Errno>;
+    /// The functions that the IOMMU cannot tell apart from this one, itself included; `None` without an
+    /// IOMMU.
+    fn group(&self, device: &CStr) -> Option<Vec<GroupMember>>;
+    /// Whether VFIO does without an IOMMU.
+    fn needs_no_iommu(&self) -> bool;
+    /// Waits.
+    fn pause(&self, time: Duration);
+}
+
+/// A function of an IOMMU group.
+#[derive(Clone, Debug)]
+pub struct GroupMember {
+    /// Its address.
+    pub name: CString,
+    /// The kernel driver that has it.
+    pub driver: Option<CString>,
+    /// Whether it is a bridge.
+    pub is_bridge: bool,
+}
+
+/// The PCI devices of a platform, and which memory of theirs this process has mapped.
+pub trait PciMemory {
+    /// The attached devices.
+    fn pci_devices(&self) -> Vec<(CString, DeviceId)>;
+    /// What an attached device has mapped.
+    fn pci_mappings(&self, name: &CStr, device: DeviceId) -> Mappings;
+}
+
+/// What a device has mapped, and how.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Mappings {
+    /// Whether the kernel holds the device for us until we give it back.
+    pub under_vfio: bool,
+    /// Where each starts, and how long it is.
+    pub ranges: Vec<(usize, usize)>,
 }
 
 /// Where device events come from.

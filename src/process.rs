@@ -1,6 +1,6 @@
 //! The process that this library lives in: which mode it is in, and everything it has.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use once_cell::sync::{Lazy, OnceCell};
@@ -17,6 +17,7 @@ use crate::hosted::host::Host;
 use crate::hosted::{self, Hosted, vdev};
 use crate::logging;
 use crate::membership::Membership;
+use crate::ports::PciMemory;
 use crate::proto::wire::Device;
 use crate::registry::Registry;
 use crate::sys::dl;
@@ -28,6 +29,8 @@ pub struct Process {
     pub engine: Engine,
     /// The buses of this library.
     pub registry: Registry,
+    /// The PCI functions that drivers of the embedded runtime use.
+    pub pci: embedded::pci::Functions,
     /// The Ethernet ports that devices had.
     pub ports: Ports,
     /// The processes that share their devices with this one.
@@ -113,6 +116,7 @@ impl Process {
             // drivers run, and may call back.
             if self.stop_embedded() {
                 self.registry.drop_bus(embedded::vdev::NAME);
+                self.registry.drop_bus(embedded::pci::NAME);
             }
         }
         let hosted = match self.hosted.get() {
@@ -230,6 +234,7 @@ impl Process {
             *self.embedded.lock() = before;
             return Err(error);
         }
+        self.publish_all(&platform);
         Ok(options.consumed)
     }
 
@@ -279,8 +284,13 @@ impl Process {
     }
 
     fn embedded_platform(&'static self) -> embedded::Platform {
-        embedded::Platform { registry: &self.registry }
+        embedded::Platform { registry: &self.registry, pci: &self.pci, on_request: wants_back }
     }
+}
+
+/// The kernel wants a PCI function back.
+fn wants_back(device: &CStr) {
+    process().queue_request(device);
 }
 
 /// Says once how the host is worked with.

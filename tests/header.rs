@@ -124,6 +124,7 @@ fn generate(guard: &str, types: &str, excluded: impl Fn(&str) -> bool) -> String
         .with_src(root().join("src/capi/device.rs"))
         .with_src(root().join("src/capi/group.rs"))
         .with_src(root().join("src/capi/uevent.rs"))
+        .with_src(root().join("src/capi/pci.rs"))
         .with_config(config)
         .generate()
         .expect("cbindgen reads the source")
@@ -159,7 +160,11 @@ fn public_names() -> Vec<String> {
         "rte_hotplug_uevent_cb",
         "rte_hotplug_monitor_statistics",
         "rte_hotplug_state_statistics",
+        "rte_hotplug_pci_id",
+        "rte_hotplug_pci_vfio",
         "RTE_HOTPLUG_EVENT_ADD_AFTER_BIND",
+        "RTE_HOTPLUG_PCI_ANY_ID",
+        "RTE_HOTPLUG_PCI_ANY_CLASS",
     ];
     functions.chain(types.map(str::to_owned)).collect()
 }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use super::bus::{no_buses, read_options};
 use super::dev::rte_device;
+use super::pci::{read_table, rte_hotplug_pci_id};
 use super::{is_null, optional, required, returning_code};
+use crate::embedded::pci;
 use crate::error::{Error, Kind, Result};
 use crate::process::{Mode, process};
+use crate::proto::pci::IdMatch;
 use crate::registry::{Device, DriverOps};
 
 /// A driver registered with rte_hotplug_driver_register().
@@ -28,7 +31,7 @@ pub struct rte_hotplug_driver_options {
     pub name: *const c_char,
     /// A second name, 1 to 63 bytes; NULL for none. Copied.
     pub alias: *const c_char,
-    /// The bus that it is for: "vdev" in the embedded mode, or a registered one.
+    /// The bus that it is for: "vdev" or "pci" in the embedded mode, or a registered one.
     pub bus: *const c_char,
     /// Required.
     pub probe: rte_hotplug_driver_fn,
@@ -36,6 +39,9 @@ pub struct rte_hotplug_driver_options {
     pub remove: rte_hotplug_driver_fn,
     /// Handed to the functions; stays the caller's, until the driver is unregistered.
     pub user: *mut c_void,
+    /// The functions that it is for, on the bus "pci": a table that ends with a vendor_id of 0. Copied.
+    /// NULL on other buses.
+    pub pci_ids: *const rte_hotplug_pci_id,
 }
 
 type OnDevice = unsafe extern "C" fn(*mut rte_device, *mut c_void) -> c_int;
@@ -45,6 +51,7 @@ struct CDriver {
     probe: OnDevice,
     remove: OnDevice,
     user: *mut c_void,
+    pci_ids: Vec<IdMatch>,
 }
 
 // SAFETY: whoever registers a driver agrees to calls from any thread with this argument.
@@ -70,6 +77,10 @@ impl DriverOps for CDriver {
     fn remove(&self, device: &Arc<Device>) -> Result<()> {
         self.call(self.remove, device)
     }
+
+    fn pci_ids(&self) -> &[IdMatch] {
+        &self.pci_ids
+    }
 }
 
 /// Registers a driver.
@@ -80,8 +91,8 @@ impl DriverOps for CDriver {
 ///   Set to the driver on success. May be NULL.
 /// @return
 ///   0 on success;
-///   -EINVAL: options, its name, bus, probe or remove is NULL, its size is too small, or the name or
-///   the alias is empty;
+///   -EINVAL: options, its name, bus, probe or remove is NULL, its size is too small, the name or the
+///   alias is empty, or there are no pci_ids for the bus "pci";
 ///   -E2BIG: the name or the alias is longer than 63 bytes;
 ///   -EEXIST: the bus has a driver of this name;
 ///   -ENOENT: there is no such bus;
@@ -91,7 +102,8 @@ impl DriverOps for CDriver {
 /// probe and remove other devices. Calls for one device never overlap.
 ///
 /// # Safety
-/// `options` is NULL or points to `options->size` bytes; `driver` is NULL or points to a pointer.
+/// `options` is NULL or points to `options->size` bytes, its `pci_ids` is NULL or ends; `driver` is NULL or
+/// points to a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn rte_hotplug_driver_register(
     options: *const rte_hotplug_driver_options,
@@ -112,6 +124,8 @@ pub unsafe extern "C" fn rte_hotplug_driver_register(
             probe: options.probe.ok_or_else(|| is_null("options->probe"))?,
             remove: options.remove.ok_or_else(|| is_null("options->remove"))?,
             user: options.user,
+            // SAFETY: the caller's promise.
+            pci_ids: unsafe { read_table(options.pci_ids) },
         };
         match process().mode()? {
             Mode::Forwarding(_) => return Err(no_buses()),
@@ -119,6 +133,12 @@ pub unsafe extern "C" fn rte_hotplug_driver_register(
                 return Err(Error::new(
                     Kind::NotSupported,
                     "the bus is DPDK's own: register the driver with DPDK",
+                ));
+            }
+            Mode::Embedded(_) if bus == pci::NAME && ops.pci_ids.is_empty() => {
+                return Err(Error::new(
+                    Kind::Invalid,
+                    "a driver for the bus \"pci\" needs pci_ids",
                 ));
             }
             Mode::Hosted(_) | Mode::Embedded(_) => {}

@@ -20,6 +20,7 @@ mod ethdev;
 mod event;
 mod group;
 mod load;
+mod pci;
 mod uevent;
 
 use std::ffi::{CStr, c_char, c_int};
@@ -33,6 +34,7 @@ pub use eal::*;
 pub use ethdev::*;
 pub use event::*;
 pub use group::*;
+pub use pci::*;
 pub use uevent::*;
 
 use crate::error::{Error, Kind, Result};

@@ -4,6 +4,7 @@
 
 pub mod null;
 pub mod options;
+pub mod pci;
 pub mod runtime;
 pub mod vdev;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::ports::{self, DeviceId};
+use crate::proto::pci::Address;
 use crate::proto::wire::Device as WireDevice;
 use crate::registry::{Bus, Device, Registry, devargs::Devargs};
 use options::Options;
@@ -22,6 +24,10 @@ use options::Options;
 pub struct Platform {
     /// Its buses.
     pub registry: &'static Registry,
+    /// The PCI functions that its drivers use.
+    pub pci: &'static pci::Functions,
+    /// Who hears that the kernel wants a PCI function back.
+    pub on_request: pci::OnRequest,
 }
 
 impl ports::Platform for Platform {
@@ -48,11 +54,15 @@ impl Platform {
         self.registry.devices_of(bus).iter().map(|device| device.id()).collect()
     }
 
-    /// Provides the `vdev` bus and its `hotplug_null` driver.
+    /// Provides the `vdev` bus with its `hotplug_null` driver, and the `pci` bus.
     pub fn open(&self) -> Result<()> {
         if self.registry.bus(vdev::NAME).is_none() {
             let bus = self.registry.register_bus(vdev::NAME, Box::new(vdev::Vdev))?;
             bus.register_driver(null::NAME, None, Box::new(null::Null))?;
+        }
+        if self.registry.bus(pci::NAME).is_none() {
+            let bus = pci::Pci { functions: self.pci, on_request: self.on_request };
+            self.registry.register_bus(pci::NAME, Box::new(bus))?;
         }
         Ok(())
     }
@@ -60,7 +70,7 @@ impl Platform {
     /// Refuses devargs on the command line that cannot be parsed.
     pub fn check(&self, options: &Options) -> Result<()> {
         for text in options.vdevs.iter().chain(&options.allowed).chain(&options.blocked) {
-            self.check_devargs(text)?;
+            Devargs::parse(self.registry, text)?;
         }
         Ok(())
     }
@@ -68,7 +78,8 @@ impl Platform {
     /// Attaches what the buses find, as `rte_eal_init` does, and returns that; a device whose probe
     /// fails is logged and left.
     pub fn start(&self, engine: &Engine, options: &Options) -> Vec<DeviceId> {
-        let buses = self.registry.buses();
+        let mut buses = self.registry.buses();
+        buses.retain(|bus| !(options.no_pci && bus.name() == pci::NAME));
         buses.iter().flat_map(|bus| self.attach_found(engine, bus, options)).collect()
     }
 
@@ -130,16 +141,6 @@ impl Platform {
         }
     }
 
-    /// A PCI address in `-a` or `-b` may have no bus here; other text must be devargs.
-    fn check_devargs(&self, text: &CStr) -> Result<()> {
-        let name = text.to_bytes().split(|b| *b == b',').next().unwrap_or_default();
-        let name = name.strip_prefix(b"pci:").unwrap_or(name);
-        if crate::proto::pci::Address::parse(name).is_some() {
-            return Ok(());
-        }
-        Devargs::parse(self.registry, text).map(drop)
-    }
-
     fn attach_found(&self, engine: &Engine, bus: &Arc<Bus>, options: &Options) -> Vec<DeviceId> {
         let mut made = vec![];
         if let Err(error) = bus.scan_for(None) {
@@ -190,5 +191,10 @@ fn names_device(text: &CStr, device: &Device) -> bool {
 fn names(text: &CStr, bus: &CStr, name: &CStr) -> bool {
     let text = text.to_bytes().split(|b| *b == b',').next().unwrap_or_default();
     let prefix = [bus.to_bytes(), b":"].concat();
-    text.strip_prefix(prefix.as_slice()).unwrap_or(text) == name.to_bytes()
+    let text = text.strip_prefix(prefix.as_slice()).unwrap_or(text);
+    let is_same_function = || {
+        let address = Address::parse(text);
+        bus == pci::NAME && address.is_some() && address == Address::parse(name.to_bytes())
+    };
+    text == name.to_bytes() || is_same_function()
 }

@@ -4,6 +4,7 @@
 
 pub mod answer;
 pub mod attach;
+pub mod binding;
 pub mod callbacks;
 pub mod coordinator;
 pub mod counters;

@@ -19,7 +19,11 @@ use crate::proto::wire::{Device, Step};
 impl Process {
     /// Attaches the device that `text` describes, in every process of the group.
     pub(crate) fn attach_everywhere<S: Site>(&'static self, site: &S, text: &CStr) -> Result<()> {
-        match self.group.role() {
+        let role = self.group.role();
+        if !matches!(role, Role::Alone) && site.is_own_bus(&self.device_of(site, text)?.bus) {
+            return self.attach_here(site, text).map(drop);
+        }
+        match role {
             Role::Alone => self.attach_here(site, text).map(drop),
             Role::Primary(hub) => self.attach_as_primary(site, &hub, text, None, false),
             Role::Secondary(link) => {

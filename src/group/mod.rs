@@ -61,6 +61,10 @@ pub trait Site: Platform + Copy + 'static {
     fn detaching(&self, _process: &Process, _device: &Device, _detaching: bool) {}
     /// A device has been detached; nobody attaches it during the call.
     fn detached(&self, _process: &'static Process, _device: &Device, _id: DeviceId) {}
+    /// Whether devices of this bus belong to the process that attaches them, whatever its group.
+    fn is_own_bus(&self, _bus: &CStr) -> bool {
+        false
+    }
     /// Whether the command line of this process made the device.
     fn is_private(&self, process: &'static Process, device: &Device) -> bool;
     /// Whether the command line of this process keeps the device out.

@@ -4,15 +4,13 @@ use std::ffi::{CStr, CString, c_void};
 
 use super::bus::HostBus;
 use super::{Hosted, Platform};
-use crate::ports::{Bus, DeviceId, Platform as _};
-use crate::sys::maps::{self, Range};
+use crate::ports::{Bus, DeviceId, Mappings, PciMemory, Platform as _};
+use crate::proto::pci::BARS;
+use crate::sys::maps;
 use crate::sys::sysfs::PciDevices;
 
 /// The bus's name.
 pub const NAME: &CStr = c"pci";
-/// The base address registers of a function.
-const BARS: usize = 6;
-
 /// `struct rte_mem_resource`
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -22,26 +20,15 @@ struct Resource {
     address: *mut c_void,
 }
 
-/// What a device has mapped, and how.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Mappings {
-    /// Whether the kernel holds the device for us until we give it back.
-    pub under_vfio: bool,
-    /// The mappings.
-    pub ranges: Vec<Range>,
-}
-
-impl Platform {
-    /// The attached devices of the PCI bus.
-    pub fn pci_devices(&self) -> Vec<(CString, DeviceId)> {
+impl PciMemory for Platform {
+    fn pci_devices(&self) -> Vec<(CString, DeviceId)> {
         let Some(bus) = self.bus(NAME) else { return vec![] };
         let names = HostBus::named(self.hosted, NAME).map(|bus| bus.names()).unwrap_or_default();
         let found = names.into_iter().filter_map(|name| bus.find(&name).map(|id| (name, id)));
         found.filter(|(_, id)| bus.is_probed(*id)).collect()
     }
 
-    /// What a device of the PCI bus has mapped.
-    pub fn pci_mappings(&self, name: &CStr, device: DeviceId) -> Mappings {
+    fn pci_mappings(&self, name: &CStr, device: DeviceId) -> Mappings {
         let driver = PciDevices::from_environment().driver(name);
         if driver.as_deref() == Some(c"vfio-pci") {
             return Mappings { under_vfio: true, ranges: resources(self.hosted, device) };
@@ -52,7 +39,7 @@ impl Platform {
 }
 
 /// The mapped resources as the bus keeps them in the device.
-fn resources(hosted: &'static Hosted, device: DeviceId) -> Vec<Range> {
+fn resources(hosted: &'static Hosted, device: DeviceId) -> Vec<(usize, usize)> {
     let Some(bus) = HostBus::named(hosted, NAME) else { return vec![] };
     let at = hosted.layout.pci_resources;
     let read = |device: *const c_void| {

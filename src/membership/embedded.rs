@@ -12,6 +12,7 @@ use crate::embedded::runtime::{self, PrimaryLock};
 use crate::embedded::{self, Platform};
 use crate::error::{Error, Kind, Result};
 use crate::group::{Role, Site};
+use crate::ports::DeviceId;
 use crate::process::Process;
 use crate::proto::wire::Device;
 use crate::sys::{fork, thread};
@@ -193,8 +194,25 @@ impl Process {
 }
 
 impl Site for Platform {
+    fn attached(&self, process: &'static Process, device: &Device, id: DeviceId) {
+        process.publish_mappings(self, device, id);
+    }
+
+    fn detaching(&self, process: &Process, device: &Device, detaching: bool) {
+        process.hold_mappings(device, detaching);
+    }
+
+    fn detached(&self, process: &'static Process, device: &Device, _id: DeviceId) {
+        process.withdraw_mappings(device);
+    }
+
+    /// VFIO gives a function to one process.
+    fn is_own_bus(&self, bus: &CStr) -> bool {
+        bus == embedded::pci::NAME
+    }
+
     fn is_private(&self, process: &'static Process, device: &Device) -> bool {
-        process.group.is_private(device)
+        self.is_own_bus(&device.bus) || process.group.is_private(device)
     }
 
     fn is_unwanted(&self, process: &'static Process, device: &Device) -> bool {

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::devargs::Entry;
 use super::device::Device;
+use super::devices::Devices;
 use super::driver::{Driver, DriverOps};
 use super::raw::RawBus;
 use super::{busy, check_name, exists};
@@ -28,6 +29,19 @@ pub trait BusOps: Send + Sync {
     fn matches(&self, driver: &Driver, device: &CStr) -> bool {
         driver.is_named_in(device)
     }
+
+    /// The one name that a device has here, whichever way it is written; by default as it is.
+    fn canonical(&self, device: &CStr) -> CString {
+        device.to_owned()
+    }
+
+    /// Makes a device usable for drivers; none is asked when that fails.
+    fn open(&self, _device: &Arc<Device>) -> Result<()> {
+        Ok(())
+    }
+
+    /// No driver uses the device any more, or none took it.
+    fn close(&self, _device: &Device) {}
 
     /// The device name that a `bus=…` layer of devargs stands for; by default its `name=`.
     fn layered_name(&self, layer: &[Pair<'_>]) -> Result<Vec<u8>> {
@@ -61,6 +75,12 @@ impl Scan<'_> {
     pub fn found(&self, device: &CStr, numa_node: i32) -> Result<()> {
         self.bus.add_device(device, numa_node)
     }
+
+    /// Reports that a device is not there: it is forgotten, unless it is attached.
+    pub fn missed(&self, device: &CStr) {
+        // That it is not known, or attached, is no failure.
+        let _ = self.bus.remove_device(device);
+    }
 }
 
 /// A registered bus.
@@ -88,7 +108,7 @@ struct Contents {
     /// Devices that left the bus: kept for a while, so that a stale pointer of C names nobody else.
     gone: VecDeque<Arc<Device>>,
     devargs: Vec<Arc<Entry>>,
-    devices: Vec<Arc<Device>>,
+    devices: Devices,
     drivers: Vec<Arc<Driver>>,
 }
 
@@ -130,12 +150,12 @@ impl Bus {
     pub fn add_device(self: &Arc<Self>, name: &CStr, numa_node: i32) -> Result<()> {
         check_name("device", name)?;
         let mut contents = self.contents.lock();
-        if contents.devices.iter().any(|d| d.name() == name) {
+        if contents.devices.named(name).is_some() {
             return Ok(());
         }
         let device = Device::new(self.clone(), name, numa_node);
         device.set_devargs(contents.devargs.iter().find(|e| e.name() == name).cloned());
-        contents.devices.push(device);
+        contents.devices.add(device);
         Ok(())
     }
 
@@ -199,17 +219,22 @@ impl Bus {
 
     /// The devices, in the order in which they were found.
     pub fn devices(&self) -> Vec<Arc<Device>> {
-        self.contents.lock().devices.clone()
+        self.contents.lock().devices.iter().cloned().collect()
     }
 
     /// The device with this identity, compared by address only.
     pub fn device(&self, id: DeviceId) -> Option<Arc<Device>> {
-        self.contents.lock().devices.iter().find(|d| d.id() == id).cloned()
+        self.contents.lock().devices.with_id(id).cloned()
+    }
+
+    /// The one name that a device has here.
+    pub fn canonical(&self, device: &CStr) -> CString {
+        self.with_ops(|ops| ops.canonical(device)).unwrap_or_else(|| device.to_owned())
     }
 
     /// The device of this name.
     pub fn device_named(&self, name: &CStr) -> Option<Arc<Device>> {
-        self.contents.lock().devices.iter().find(|d| d.name() == name).cloned()
+        self.contents.lock().devices.named(name).cloned()
     }
 
     /// The names for which devargs are listed.
@@ -251,7 +276,7 @@ impl Bus {
     /// Lists devargs for a device; an attached device keeps those it was attached with.
     pub(super) fn insert_devargs(self: &Arc<Self>, name: &CStr, arguments: &CStr) {
         let mut contents = self.contents.lock();
-        let device = contents.devices.iter().find(|d| d.name() == name).cloned();
+        let device = contents.devices.named(name).cloned();
         if device.as_ref().is_some_and(|d| d.driver().is_some()) {
             return;
         }
@@ -266,7 +291,7 @@ impl Bus {
     /// Takes devargs off the list, unless a device has come to own them.
     pub(super) fn withdraw_devargs(&self, name: &CStr) {
         let mut contents = self.contents.lock();
-        if !contents.devices.iter().any(|d| d.name() == name) {
+        if contents.devices.named(name).is_none() {
             contents.devargs.retain(|e| e.name() != name);
         }
     }
@@ -274,8 +299,7 @@ impl Bus {
     /// Takes a device and its devargs off the bus.
     fn drop_device(&self, device: &Device) {
         let mut contents = self.contents.lock();
-        if let Some(at) = contents.devices.iter().position(|d| d.id() == device.id()) {
-            let device = contents.devices.remove(at);
+        if let Some(device) = contents.devices.remove(device.id()) {
             contents.gone.push_back(device);
         }
         let forgotten =
@@ -288,6 +312,21 @@ impl Bus {
     /// The drivers for a device.
     fn drivers_for(&self, device: &CStr) -> Vec<Arc<Driver>> {
         self.drivers().into_iter().filter(|driver| self.matches(driver, device)).collect()
+    }
+
+    /// Asks one driver after the other to take the device.
+    fn probe_with(&self, drivers: &[Arc<Driver>], device: &Arc<Device>) -> Result<()> {
+        for driver in drivers {
+            match driver.probe(device) {
+                Ok(()) => return Ok(()),
+                // A positive value: "not mine".
+                Err(error) if error.code() > 0 => {}
+                Err(error) => {
+                    return Err(driver_failed(&self.name, device, driver, "probe", &error));
+                }
+            }
+        }
+        Err(no_driver(device))
     }
 
     fn expect(&self, id: DeviceId) -> Result<Arc<Device>> {
@@ -322,7 +361,7 @@ impl ports::Bus for Arc<Bus> {
     }
 
     fn find(&self, device: &CStr) -> Option<DeviceId> {
-        self.device_named(device).map(|d| d.id())
+        self.device_named(&self.canonical(device)).map(|d| d.id())
     }
 
     fn is_probed(&self, device: DeviceId) -> bool {
@@ -338,20 +377,16 @@ impl ports::Bus for Arc<Bus> {
         if device.driver().is_some() {
             return Ok(Plugged::Already);
         }
-        for driver in self.drivers_for(device.name()) {
-            match driver.probe(&device) {
-                Ok(()) => return Ok(Plugged::Probed),
-                // A positive value: "not mine".
-                Err(error) if error.code() > 0 => {}
-                Err(error) => {
-                    return Err(driver_failed(&self.name, &device, &driver, "probe", &error));
-                }
-            }
+        let drivers = self.drivers_for(device.name());
+        if drivers.is_empty() {
+            return Err(no_driver(&device));
         }
-        Err(Error::new(
-            Kind::NotSupported,
-            format!("{}: no driver takes the device: is it registered?", device.label()),
-        ))
+        self.with_ops(|ops| ops.open(&device)).unwrap_or_else(|| Err(self.unregistered()))?;
+        let probed = self.probe_with(&drivers, &device);
+        if probed.is_err() {
+            self.with_ops(|ops| ops.close(&device));
+        }
+        probed.map(|()| Plugged::Probed)
     }
 
     fn unplug(&self, device: DeviceId) -> Result<()> {
@@ -365,10 +400,18 @@ impl ports::Bus for Arc<Bus> {
             let error = Error::new(Kind::Code(code), error.to_string());
             driver_failed(&self.name, &device, &driver, "remove", &error)
         })?;
+        self.with_ops(|ops| ops.close(&device));
         self.drop_device(&device);
         device.set_driver(None);
         Ok(())
     }
+}
+
+fn no_driver(device: &Device) -> Error {
+    Error::new(
+        Kind::NotSupported,
+        format!("{}: no driver takes the device: is it registered?", device.label()),
+    )
 }
 
 fn driver_failed(bus: &CStr, device: &Device, driver: &Driver, step: &str, why: &Error) -> Error {

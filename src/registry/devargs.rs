@@ -52,6 +52,7 @@ impl Devargs {
     pub fn parse(registry: &Registry, text: &CStr) -> Result<Self> {
         let parsed = proto::parse(registry, text.to_bytes())?;
         let (name, arguments) = (c_string(&parsed.name)?, c_string(&parsed.arguments)?);
+        let name = parsed.bus.as_ref().map_or_else(|| name.clone(), |bus| bus.canonical(&name));
         Ok(Self { bus: parsed.bus, name, arguments })
     }
 }

@@ -8,6 +8,7 @@ use parking_lot::RwLock;
 use super::device::Device;
 use super::raw::RawDriver;
 use crate::error::{Error, Kind, Result};
+use crate::proto::pci::{IdMatch, Ids};
 
 /// What a driver does with a device. No lock of this library is held during a call, and it may
 /// probe and remove other devices.
@@ -15,6 +16,11 @@ pub trait DriverOps: Send + Sync {
     /// Takes the device into use. An error with a positive code means "not mine": the next driver
     /// is asked.
     fn probe(&self, device: &Arc<Device>) -> Result<()>;
+
+    /// Which PCI functions it is for; other buses go by names.
+    fn pci_ids(&self) -> &[IdMatch] {
+        &[]
+    }
 
     /// Releases the device. On an error it stays attached.
     fn remove(&self, device: &Arc<Device>) -> Result<()>;
@@ -53,6 +59,12 @@ impl Driver {
     pub fn is_named_in(&self, device: &CStr) -> bool {
         let starts = |name: &CStr| device.to_bytes().starts_with(name.to_bytes());
         starts(&self.name) || self.alias().is_some_and(starts)
+    }
+
+    /// Whether it is for a PCI function of these ids.
+    pub fn is_for(&self, ids: &Ids) -> bool {
+        let ops = self.ops.read_recursive();
+        ops.as_deref().is_some_and(|ops| ops.pci_ids().iter().any(|id| id.matches(ids)))
     }
 
     /// Lets the driver take the device, and notes that it has it.

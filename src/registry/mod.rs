@@ -6,6 +6,7 @@
 pub mod bus;
 pub mod devargs;
 pub mod device;
+mod devices;
 pub mod driver;
 pub mod raw;
 

@@ -3,13 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::{CStr, CString, OsStr};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::proto::pci::Function;
+use crate::proto::pci::{BARS, Function, Ids, Resource, hexadecimal, resources};
 
 /// The directory of all PCI functions.
 #[derive(Clone, Debug)]
@@ -38,14 +38,75 @@ impl PciDevices {
 
     /// A function; `None` when it is not there, or goes while it is looked at.
     pub fn look(&self, address: &CStr) -> Option<Function> {
-        let path = self.0.join(OsStr::from_bytes(address.to_bytes()));
+        let path = self.directory(address);
         let identity = fs::metadata(&path).ok()?.ino();
         Some(Function { identity, devpath: devpath(&path)?, driver: driver(&path) })
     }
 
     /// The kernel driver that is bound to a function.
     pub fn driver(&self, address: &CStr) -> Option<CString> {
-        driver(&self.0.join(OsStr::from_bytes(address.to_bytes())))
+        driver(&self.directory(address))
+    }
+
+    /// Whether there is such a function.
+    pub fn contains(&self, address: &CStr) -> bool {
+        self.directory(address).is_dir()
+    }
+
+    /// What a function is; `None` when it is not there, or goes while it is looked at.
+    pub fn ids(&self, address: &CStr) -> Option<Ids> {
+        let directory = self.directory(address);
+        let number = |file| hexadecimal(&fs::read_to_string(directory.join(file)).ok()?);
+        let id = |file| u16::try_from(number(file)?).ok();
+        Some(Ids {
+            class: u32::try_from(number("class")?).ok()?,
+            vendor: id("vendor")?,
+            device: id("device")?,
+            subsystem_vendor: id("subsystem_vendor")?,
+            subsystem_device: id("subsystem_device")?,
+        })
+    }
+
+    /// The NUMA node of a function, -1 when it is not known.
+    pub fn numa_node(&self, address: &CStr) -> i32 {
+        let text = fs::read_to_string(self.directory(address).join("numa_node"));
+        text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(-1)
+    }
+
+    /// The resources of a function.
+    pub fn resources(&self, address: &CStr) -> io::Result<[Resource; BARS]> {
+        Ok(resources(&fs::read_to_string(self.directory(address).join("resource"))?))
+    }
+
+    /// The memory of a resource.
+    pub fn open_resource(&self, address: &CStr, bar: usize) -> io::Result<File> {
+        self.open(address, &format!("resource{bar}"))
+    }
+
+    /// The configuration space of a function.
+    pub fn open_config(&self, address: &CStr) -> io::Result<File> {
+        self.open(address, "config")
+    }
+
+    /// The IOMMU group of a function.
+    pub fn iommu_group(&self, address: &CStr) -> Option<u32> {
+        let target = fs::read_link(self.directory(address).join("iommu_group")).ok()?;
+        target.file_name()?.to_str()?.parse().ok()
+    }
+
+    /// The directory of a function.
+    pub(super) fn directory(&self, address: &CStr) -> PathBuf {
+        self.0.join(OsStr::from_bytes(address.to_bytes()))
+    }
+
+    /// The directory of the bus: it has `drivers` beside `devices`.
+    pub(super) fn bus(&self) -> PathBuf {
+        self.0.join("..")
+    }
+
+    fn open(&self, address: &CStr, file: &str) -> io::Result<File> {
+        // The standard library opens with O_CLOEXEC.
+        File::options().read(true).write(true).open(self.directory(address).join(file))
     }
 }
 
