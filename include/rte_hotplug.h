@@ -42,6 +42,37 @@
 #define RTE_HOTPLUG_PCI_ANY_CLASS 16777215
 
 /**
+ * Not only what comes from now on: devices that are there already are attached, too.
+ */
+#define RTE_HOTPLUG_AUTO_NOW 1
+
+/**
+ * A step of attaching or detaching a device by itself.
+ */
+enum rte_hotplug_auto_step {
+	/**
+	 * It is there, and about to be bound and attached.
+	 */
+	RTE_HOTPLUG_AUTO_ADDING = 1,
+	/**
+	 * It is attached: to be put into use.
+	 */
+	RTE_HOTPLUG_AUTO_ADDED = 2,
+	/**
+	 * It goes, and is about to be detached: not to be used any more from here on.
+	 */
+	RTE_HOTPLUG_AUTO_REMOVING = 3,
+	/**
+	 * It is detached.
+	 */
+	RTE_HOTPLUG_AUTO_REMOVED = 4,
+	/**
+	 * Attaching or detaching it was given up; result says why.
+	 */
+	RTE_HOTPLUG_AUTO_FAILED = 5,
+};
+
+/**
  * How this library serves the process.
  */
 enum rte_hotplug_mode_type {
@@ -150,6 +181,11 @@ enum rte_hotplug_uevent_action {
 	 */
 	RTE_HOTPLUG_UEVENT_UNBIND = 8,
 };
+
+/**
+ * A rule made with rte_hotplug_auto_add().
+ */
+struct rte_hotplug_auto;
 
 /**
  * A bus registered with rte_hotplug_bus_register().
@@ -483,6 +519,87 @@ struct rte_hotplug_pci_vfio {
 	 * The device: for interrupts and resets.
 	 */
 	int device;
+};
+
+/**
+ * Called for each step.
+ *
+ * result is 0, or at RTE_HOTPLUG_AUTO_FAILED a negative errno; user is what the rule was made with.
+ * At RTE_HOTPLUG_AUTO_ADDING and RTE_HOTPLUG_AUTO_REMOVING another return value than 0 is a veto: the
+ * library leaves the device alone.
+ */
+typedef int (*rte_hotplug_auto_cb)(const char *device,
+				   enum rte_hotplug_auto_step step,
+				   int result,
+				   void *user);
+
+/**
+ * Which devices to attach and detach, and how. Set everything that is not used to 0.
+ */
+struct rte_hotplug_auto_options {
+	/**
+	 * sizeof(struct rte_hotplug_auto_options)
+	 */
+	size_t size;
+	/**
+	 * An address, "0000:02:00.0", or the devices' kind, "8086:10d3", "8086:*" or "*:*". Copied.
+	 */
+	const char *device;
+	/**
+	 * The kernel driver to bind them to, see rte_hotplug_bind_driver(). Copied. NULL: somebody else
+	 * binds them; they are attached as soon as vfio-pci, uio_pci_generic or igb_uio has them.
+	 */
+	const char *driver;
+	/**
+	 * The arguments for the device's driver, "rx_queues=2" for instance; NULL for none. Copied.
+	 */
+	const char *args;
+	/**
+	 * 0, or RTE_HOTPLUG_AUTO_NOW.
+	 */
+	unsigned int flags;
+	/**
+	 * How long to try before it is given up, in milliseconds, up to 3600000; 0 stands for 5000.
+	 */
+	uint32_t limit_ms;
+	/**
+	 * Called for each step; NULL: nobody is asked or told.
+	 */
+	rte_hotplug_auto_cb cb;
+	/**
+	 * Handed to cb; stays the caller's, until the rule is removed.
+	 */
+	void *user;
+};
+
+/**
+ * What rules have done since this process started.
+ */
+struct rte_hotplug_auto_statistics {
+	/**
+	 * sizeof(struct rte_hotplug_auto_statistics)
+	 */
+	size_t size;
+	/**
+	 * Devices that were attached.
+	 */
+	uint64_t attached;
+	/**
+	 * Devices that were detached.
+	 */
+	uint64_t detached;
+	/**
+	 * Vetoes of callbacks.
+	 */
+	uint64_t vetoed;
+	/**
+	 * Devices that were given up.
+	 */
+	uint64_t failed;
+	/**
+	 * Tries after the first one.
+	 */
+	uint64_t retries;
 };
 
 #ifdef __cplusplus
@@ -1122,6 +1239,66 @@ int rte_hotplug_pci_vfio_get(const struct rte_device *dev,
  */
 int rte_hotplug_bind_driver(const char *device,
 			    const char *driver);
+
+/**
+ * Lets PCI devices be attached when they come and detached when they go.
+ *
+ * When the kernel adds a device that the rule is for, it is bound to the rule's kernel driver, attached
+ * with rte_dev_probe(), and the callback is told. When a device goes, its memory is replaced where the
+ * kernel would leave it (uio), the callback is told, and it is detached with rte_dev_remove(): a device
+ * that somebody else has attached, too. What fails because it is not ready yet is tried again, less and
+ * less often, until the limit. Of several rules for a device the first one counts.
+ *
+ * The rule keeps the monitor of device events and the handling of faults going, as
+ * rte_dev_event_monitor_start() and rte_dev_hotplug_handle_enable() do.
+ *
+ * @param options
+ *   The rule. Copied.
+ * @param rule
+ *   Set to the rule on success. May be NULL.
+ * @return
+ *   0 on success;
+ *   -EINVAL: options or device is NULL, the size is too small, device is no address and no kind, or
+ *   there is no such flag or limit;
+ *   -EAGAIN: DPDK does not run yet: call it after rte_eal_init();
+ *   -ENOTSUP: every call goes to this DPDK's own functions;
+ *   -EMFILE, -ENOMEM and other codes of the system; -EIO: a defect of this library.
+ *
+ * May be called from any thread. Callbacks run on a thread of the library, one at a time, with no lock
+ * held; they may call every function. After the application's own event callbacks that were registered
+ * before the first rule. The rule ends with rte_eal_cleanup(), and a forked child has none.
+ */
+int rte_hotplug_auto_add(const struct rte_hotplug_auto_options *options,
+			 struct rte_hotplug_auto **rule);
+
+/**
+ * Removes a rule. Devices stay as they are.
+ *
+ * @param rule
+ *   The rule. After a success the pointer is stale, and its callback does not run, except when it calls
+ *   this function itself.
+ * @return
+ *   0 on success;
+ *   -EINVAL: rule is NULL;
+ *   -ENOENT: there is no such rule: removed already?
+ *   -EAGAIN: its callback runs in another thread; the rule stays;
+ *   -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_auto_remove(struct rte_hotplug_auto *rule);
+
+/**
+ * Tells what rules have done.
+ *
+ * @param statistics
+ *   Filled in; its size has to be set.
+ * @return
+ *   0 on success; -EINVAL: statistics is NULL or its size is wrong; -EIO: a defect of this library.
+ *
+ * May be called from any thread.
+ */
+int rte_hotplug_auto_statistics_get(struct rte_hotplug_auto_statistics *statistics);
 
 #ifdef __cplusplus
 }  // extern "C"

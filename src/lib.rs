@@ -39,6 +39,7 @@ pub mod operations;
 pub mod ports;
 pub mod process;
 pub mod proto;
+mod recovery;
 pub mod registry;
 mod states;
 #[allow(unsafe_code)]

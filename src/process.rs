@@ -19,6 +19,7 @@ use crate::logging;
 use crate::membership::Membership;
 use crate::ports::PciMemory;
 use crate::proto::wire::Device;
+use crate::recovery::Recovery;
 use crate::registry::Registry;
 use crate::sys::dl;
 
@@ -39,6 +40,8 @@ pub struct Process {
     pub(crate) faults: Faults,
     /// The threads of its device events.
     pub(crate) events: Events,
+    /// The rules by which devices are attached and detached.
+    pub(crate) recovery: Recovery,
     /// How it came into the group.
     pub(crate) membership: Membership,
     /// The EAL in this process, once it was found.
@@ -204,6 +207,7 @@ impl Process {
     /// The host's `rte_eal_cleanup` is about to run: its channel closes, calls are local only.
     pub fn host_stops(&'static self) {
         if let Some(Mode::Hosted(_)) = self.host_mode() {
+            self.end_recovery();
             self.end_events();
             self.eal.store(EAL_ENDED, Ordering::Release);
             self.leave_group();
@@ -266,6 +270,7 @@ impl Process {
         if matches!(*embedded, Embedded::Implicit | Embedded::Initialised) {
             *embedded = Embedded::Stopping;
             drop(embedded);
+            self.end_recovery();
             self.end_events();
             self.leave_embedded_group();
             self.embedded_platform().stop(&self.engine);

@@ -125,6 +125,7 @@ fn generate(guard: &str, types: &str, excluded: impl Fn(&str) -> bool) -> String
         .with_src(root().join("src/capi/group.rs"))
         .with_src(root().join("src/capi/uevent.rs"))
         .with_src(root().join("src/capi/pci.rs"))
+        .with_src(root().join("src/capi/auto.rs"))
         .with_config(config)
         .generate()
         .expect("cbindgen reads the source")
@@ -160,6 +161,12 @@ fn public_names() -> Vec<String> {
         "rte_hotplug_uevent_cb",
         "rte_hotplug_monitor_statistics",
         "rte_hotplug_state_statistics",
+        "rte_hotplug_auto",
+        "rte_hotplug_auto_step",
+        "rte_hotplug_auto_cb",
+        "rte_hotplug_auto_options",
+        "rte_hotplug_auto_statistics",
+        "RTE_HOTPLUG_AUTO_NOW",
         "rte_hotplug_pci_id",
         "rte_hotplug_pci_vfio",
         "RTE_HOTPLUG_EVENT_ADD_AFTER_BIND",

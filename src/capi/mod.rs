@@ -11,6 +11,7 @@
 
 #![allow(non_camel_case_types)]
 
+mod auto;
 mod bus;
 mod dev;
 mod device;
@@ -26,6 +27,7 @@ mod uevent;
 use std::ffi::{CStr, c_char, c_int};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+pub use auto::*;
 pub use bus::*;
 pub use dev::*;
 pub use device::*;

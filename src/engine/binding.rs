@@ -21,7 +21,7 @@ pub enum Target<'a> {
 }
 
 /// The kernel announces a function before it lets any driver have it: so often that is tried.
-const TRIES: u32 = 12;
+const TRIES: u32 = 10;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
 /// Kernel drivers whose functions do not keep others of their group from being used under VFIO, besides

@@ -16,6 +16,7 @@ pub mod order;
 pub mod outcome;
 pub mod participant;
 pub mod patience;
+pub mod recovery;
 pub mod roster;
 pub mod states;
 mod thread_id;
