@@ -1225,7 +1225,7 @@ int rte_hotplug_pci_vfio_get(const struct rte_device *dev,
  * @return
  *   0 on success, also when it was bound so before;
  *   -EINVAL: device is NULL or no address, or the driver refuses the function;
- *   -ENODEV: there is no such function, or it has gone meanwhile;
+ *   -ENODEV: there is no such function, it has gone meanwhile, or the driver does not want it;
  *   -ENOENT: the kernel has no such driver;
  *   -EBUSY: a driver of this process uses the device, or others of its IOMMU group are in the way: the
  *   log line names them;

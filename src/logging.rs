@@ -82,9 +82,10 @@ impl Log for Router {
         match self.host.get() {
             Some(host) => host.line(record.level(), &record.args().to_string()),
             None if self.level.load(Ordering::Relaxed) == NO_LEVEL => self.stderr().log(record),
-            // A closed standard error is no reason to fail.
             None => {
-                drop(writeln!(std::io::stderr(), "HOTPLUG: {}: {}", record.level(), record.args()))
+                // Written at once: others write there, too. A closed one is no reason to fail.
+                let line = format!("HOTPLUG: {}: {}\n", record.level(), record.args());
+                drop(std::io::stderr().write_all(line.as_bytes()));
             }
         }
     }

@@ -10,12 +10,11 @@
  *	read ADDRESS	four bytes, as a driver reads a register
  *	quit
  *
- * Answers and events are lines that begin with "app: ". It knows nothing of librte_hotplug, which
- * is linked or preloaded in front, or is not there.
+ * Answers and events are lines that begin with "app: ". But for the command auto it knows nothing of
+ * librte_hotplug, which is linked or preloaded in front, or is not there.
  */
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -32,13 +31,16 @@
 #include <rte_lcore.h>
 #include <rte_mbuf.h>
 
+#ifdef WITH_RTE_HOTPLUG
+#include <rte_hotplug.h>
+#endif
+
 #define MAX_NICS 4
 #define NAME_SIZE 32
 #define BURST 32
 #define RING_SIZE 256
 #define POOL_SIZE 4095
 #define FRAME_SIZE 60
-#define BIND_TRIES 1000
 
 struct nic {
 	char name[NAME_SIZE];
@@ -59,7 +61,6 @@ static enum traffic traffic;
 static atomic_bool pause_asked;
 static struct rte_mempool *pool;
 static int event_pipe[2];
-static char auto_driver[NAME_SIZE];
 
 static void send_all(uint16_t port, struct rte_mbuf **frames, uint16_t count)
 {
@@ -139,18 +140,34 @@ static int start_port(uint16_t port)
 	return result == 0 ? rte_eth_promiscuous_enable(port) : result;
 }
 
-static int add_nic(const char *name)
+/* Puts an attached NIC into use. */
+static int take_nic(const char *name)
 {
 	struct nic *nic = find("");
-	int result = nic != NULL ? rte_dev_probe(name) : -ENOSPC;
+	int result = nic != NULL ? rte_eth_dev_get_port_by_name(name, &nic->port) : -ENOSPC;
 
-	if (result == 0)
-		result = rte_eth_dev_get_port_by_name(name, &nic->port);
 	if (result == 0)
 		result = start_port(nic->port);
 	if (result == 0)
 		snprintf(nic->name, sizeof(nic->name), "%s", name);
 	return result;
+}
+
+static void leave_nic(struct nic *nic)
+{
+	if (nic == NULL)
+		return;
+	/* What a device that is gone answers to these is of no use. */
+	rte_eth_dev_stop(nic->port);
+	rte_eth_dev_close(nic->port);
+	nic->name[0] = '\0';
+}
+
+static int add_nic(const char *name)
+{
+	int result = rte_dev_probe(name);
+
+	return result == 0 ? take_nic(name) : result;
 }
 
 static int drop_nic(const char *name)
@@ -161,10 +178,7 @@ static int drop_nic(const char *name)
 
 	if (result != 0)
 		return result;
-	/* What a device that is gone answers to these is of no use. */
-	rte_eth_dev_stop(nic->port);
-	rte_eth_dev_close(nic->port);
-	nic->name[0] = '\0';
+	leave_nic(nic);
 	return rte_dev_remove(info.device);
 }
 
@@ -225,56 +239,62 @@ static void handle(void)
 	printf("app: handle: %d\n", result);
 }
 
-static int write_file(const char *path, const char *text)
-{
-	ssize_t length = (ssize_t)strlen(text);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int result = fd >= 0 && write(fd, text, (size_t)length) == length ? 0 : -errno;
-
-	if (fd >= 0)
-		close(fd);
-	return result;
-}
-
-/*
- * The kernel tells of a device before it lets any driver have it (ENODEV), and may then bind it
- * before us (EBUSY, when that is done).
- */
-static int bind_driver(const char *name)
-{
-	char path[128];
-	int result;
-
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", name);
-	result = write_file(path, auto_driver);
-	if (result != 0)
-		return result;
-	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/bind", auto_driver);
-	for (int tries = 0; tries < BIND_TRIES; tries++) {
-		result = write_file(path, name);
-		if (result != -ENODEV)
-			break;
-		usleep(1000);
-	}
-	return result == -EBUSY ? 0 : result;
-}
-
 static void take_event(void)
 {
 	struct event event;
-	bool added;
 
-	if (read(event_pipe[0], &event, sizeof(event)) != sizeof(event))
-		return;
-	added = event.type == RTE_DEV_EVENT_ADD;
-	printf("app: event %s %s\n", added ? "add" : "remove", event.name);
-	if (auto_driver[0] == '\0')
-		return;
-	if (!added)
-		detach(event.name);
-	else if (bind_driver(event.name) == 0)
-		attach(event.name);
+	if (read(event_pipe[0], &event, sizeof(event)) == sizeof(event))
+		printf("app: event %s %s\n", event.type == RTE_DEV_EVENT_ADD ? "add" : "remove",
+		       event.name);
 }
+
+#ifdef WITH_RTE_HOTPLUG
+/* It runs on a thread of the library; the main loop does nothing meanwhile that concerns NICs. */
+static int on_step(const char *name, enum rte_hotplug_auto_step step, int result, void *unused)
+{
+	(void)unused;
+	switch (step) {
+	case RTE_HOTPLUG_AUTO_ADDED:
+		pause_forwarding();
+		result = take_nic(name);
+		resume_forwarding();
+		printf("app: attach %s: %d\n", name, result);
+		break;
+	case RTE_HOTPLUG_AUTO_REMOVING:
+		pause_forwarding();
+		leave_nic(find(name));
+		resume_forwarding();
+		break;
+	case RTE_HOTPLUG_AUTO_REMOVED:
+		printf("app: detach %s: %d\n", name, result);
+		break;
+	case RTE_HOTPLUG_AUTO_FAILED:
+		printf("app: failed %s: %d\n", name, result);
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+static int follow(const char *driver)
+{
+	const struct rte_hotplug_auto_options rule = {
+		.size = sizeof(rule),
+		.device = "8086:*",
+		.driver = driver,
+		.cb = on_step,
+	};
+
+	return rte_hotplug_auto_add(&rule, NULL);
+}
+#else
+static int follow(const char *driver)
+{
+	(void)driver;
+	return -ENOTSUP;
+}
+#endif
 
 /* False when it was the last command. */
 static bool obey(const char *line)
@@ -285,8 +305,8 @@ static bool obey(const char *line)
 		attach(name);
 	else if (sscanf(line, "detach %31s", name) == 1)
 		detach(name);
-	else if (sscanf(line, "auto %31s", auto_driver) == 1)
-		printf("app: auto: 0\n");
+	else if (sscanf(line, "auto %31s", name) == 1)
+		printf("app: auto: %d\n", follow(name));
 	else if (sscanf(line, "read %31s", name) == 1)
 		read_register(name);
 	else if (strcmp(line, "handle\n") == 0)

@@ -5,7 +5,7 @@ import dataclasses
 import itertools
 import re
 
-from subjects import App, Testpmd
+from subjects import EAL, App, Driver, Testpmd
 
 VFIO, UIO = "vfio-pci", "uio_pci_generic"
 MODELS = {VFIO: "e1000e", UIO: "e1000"}
@@ -40,12 +40,14 @@ class Bench:
     def start(self, handle=True, testpmd=True):
         """testpmd detaches what was removed; without it the case decides."""
         library = self.library if self.kind == "preload" else None
-        if self.kind == "app":
-            self.subject = App(self.guest, handle, "linked")
+        if self.kind == "driver":
+            self.subject = Driver(self.guest, handle)
+        elif self.kind == "app":
+            self.subject = App(self.guest, handle, f"lab-app-linked {EAL}")
         elif testpmd:
             self.subject = Testpmd(self.guest, handle, library)
         else:
-            self.subject = App(self.guest, handle, "plain", library)
+            self.subject = App(self.guest, handle, f"lab-app-plain {EAL}", library)
         return self.subject
 
     def add(self, driver=VFIO, port=0):

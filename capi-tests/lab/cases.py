@@ -5,6 +5,7 @@ A case gets a bench. Where stock goes wrong that is asserted, too: it is why our
 """
 
 import dataclasses
+import errno
 import typing
 
 from bench import UIO, VFIO
@@ -289,4 +290,118 @@ def _(bench):
         bench.await_deleted(nic)
         first = first or bench.counts()
     same(bench.counts(), first, f"what is in use after {CYCLES} cycles")
+    quits(subject)
+
+
+def recovers(bench, driver):
+    """Registers are read all the time, and are those of the device that is there."""
+    subject = bench.start()
+    subject.follow_with(driver)
+    subject.poll()
+    first = None
+    for _ in range(CYCLES):
+        nic = bench.add(driver)
+        subject.meet(bench, nic)
+        same(bench.read_mac(subject.bar(nic.name)), nic.mac[:4], "the MAC register")
+        mark = subject.log.mark()
+        bench.pull(nic)
+        subject.let_go(nic.name, mark)
+        bench.await_deleted(nic)
+        same(subject.told_removed(nic.name, mark), 1, "removals told")
+        first = first or bench.counts()
+    same(bench.counts(), first, f"what is in use after {CYCLES} cycles")
+    quits(subject)
+
+
+@case("driver-recovery-vfio", subjects=("driver",))
+def _(bench):
+    recovers(bench, VFIO)
+
+
+@case("driver-recovery-uio", subjects=("driver",))
+def _(bench):
+    recovers(bench, UIO)
+
+
+@case("driver-asked", subjects=("driver",))
+def _(bench):
+    """The kernel asks for a device under VFIO and waits for it."""
+    subject = bench.start()
+    nic = bench.plug_and_attach(VFIO)
+    subject.poll()
+    mark = subject.log.mark()
+    bench.pull(nic)
+    subject.await_told(nic.name, mark)
+    check(not bench.guest.monitor.deleted(nic.id), "the device went while it was in use")
+    same(bench.read_mac(subject.bar(nic.name)), nic.mac[:4], "the MAC register")
+    subject.detach(nic.name)
+    bench.await_deleted(nic)
+    same(subject.told_removed(nic.name, mark), 1, "removals told")
+    quits(subject)
+
+
+@case("driver-sigbus", subjects=("driver",))
+def _(bench):
+    subject = bench.start()
+    nic = bench.plug_and_attach(VFIO)
+    subject.poll()
+    mark = subject.log.mark()
+    bench.guest.output(f"lab-barfault {subject.pid}")
+    subject.await_told(nic.name, mark)
+    is_safe(bench, subject.bar(nic.name))
+    subject.detach(nic.name)
+    same(subject.told_removed(nic.name, mark), 1, "removals told")
+    bench.pull(nic)
+    bench.await_deleted(nic)
+    quits(subject)
+
+
+@case("driver-stale", subjects=("driver",))
+def _(bench):
+    """Under uio the mapping of a device that is gone must not reach the next one."""
+    subject = bench.start()
+    nic = bench.plug_and_attach(UIO)
+    bar = subject.bar(nic.name)
+    same(bench.read_mac(bar), nic.mac[:4], "the MAC register")
+    mark = subject.log.mark()
+    bench.pull(nic)
+    bench.await_deleted(nic)
+    subject.await_told(nic.name, mark)
+    is_safe(bench, bar)
+    other = replace(bench, nic)
+    is_safe(bench, bar)
+    subject.detach(nic.name)
+    subject.attach(other.name)
+    same(bench.read_mac(subject.bar(other.name)), other.mac[:4], "the next one's MAC register")
+    quits(subject)
+
+
+@case("binding", subjects=("driver",))
+def _(bench):
+    """From one kernel driver to another, and back; what is refused leaves all as it was."""
+    subject = bench.start()
+    nic = bench.add(VFIO)
+
+    def has(driver):
+        link = f"/sys/bus/pci/devices/{nic.name}/driver"
+        same(bench.guest.output(f"readlink {link} || true").strip().rpartition("/")[2], driver,
+             "the kernel's driver")
+
+    for driver in (VFIO, VFIO, UIO, VFIO):
+        same(subject.bind(nic.name, driver), 0, f"bind to {driver}")
+        has(driver)
+    same(subject.bind(nic.name, "no_such_driver"), -errno.ENOENT, "an unknown driver")
+    same(subject.bind("0000:7f:00.0", VFIO), -errno.ENODEV, "an unknown device")
+    has(VFIO)
+    subject.attach(nic.name)
+    same(subject.bind(nic.name, UIO), -errno.EBUSY, "an attached device")
+    has(VFIO)
+    subject.detach(nic.name)
+    same(subject.bind(nic.name, "pcieport"), -errno.ENODEV, "a driver that refuses it")
+    has(VFIO)
+    for driver in ("", None):
+        same(subject.bind(nic.name, driver), 0, "bind to nothing, to the kernel's own")
+        has("")
+    bench.pull(nic)
+    bench.await_deleted(nic)
     quits(subject)

@@ -5,7 +5,7 @@
 usage: lab.py DIRECTORY LIBRARY SUBJECT [CASE...]
 
 DIRECTORY has the guest's programs, and gets what the lab is made of; LIBRARY is librte_hotplug.so.
-SUBJECT is stock, preload or app (see subjects.py). The CASEs are those of cases.py, all if none is
+SUBJECT is stock, preload, app or driver (see subjects.py). The CASEs are those of cases.py, all if none is
 named. The logs of the last guest stay in DIRECTORY/logs.
 """
 
@@ -20,7 +20,8 @@ from guest import Builder
 from packages import Missing
 from tap import Tap, missing
 
-PROGRAMS = ("lab-agent", "lab-barfault", "lab-app-linked", "lab-app-plain")
+PROGRAMS = ("lab-agent", "lab-barfault", "lab-app-linked", "lab-app-plain",
+            "lab-driver")
 CASE_SECONDS = 120
 
 

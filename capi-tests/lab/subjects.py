@@ -2,7 +2,8 @@
 """The applications under test, behind one set of verbs.
 
 stock: testpmd as it is. preload: testpmd with LD_PRELOAD=librte_hotplug.so. app: lab-app, linked
-with the library. What testpmd does not do is done by lab-app in the first two as well.
+with the library. driver: lab-driver, which has no DPDK. What testpmd does not do is done by lab-app in
+the first two as well.
 """
 
 import re
@@ -104,8 +105,8 @@ class Testpmd(Subject):
 
 
 class App(Subject):
-    def __init__(self, guest, handle, variant, library=None):
-        super().__init__(guest, f"lab-app-{variant} {EAL}", library)
+    def __init__(self, guest, handle, program, library=None):
+        super().__init__(guest, program, library)
         self.log.wait(r"^app: ready\n", self.start)
         self.automatic = False
         if handle:
@@ -143,8 +144,29 @@ class App(Subject):
 
     def follow(self):
         self.command("flood", "traffic")
-        self.command("auto vfio-pci", "auto")
+        self.follow_with("vfio-pci")
+
+    def follow_with(self, driver):
+        self.command(f"auto {driver}", "auto")
         self.automatic = True
 
     def meet(self, _, nic):
         self.log.wait(rf"^app: attach {nic.name}: 0\n", nic.mark)
+
+
+class Driver(App):
+    """It has drivers of its own instead of ports, and reads registers for traffic."""
+
+    def __init__(self, guest, handle):
+        super().__init__(guest, handle, "lab-driver")
+
+    def poll(self):
+        self.command("poll", "poll")
+
+    def bind(self, name, driver):
+        """The result of binding a NIC; None: to the kernel's own driver, "": to none."""
+        command = f"free {name}" if driver == "" else f"bind {name} {driver or ''}"
+        return int(self.ask(command, r"^app: bind: (-?\d+)\n").group(1))
+
+    def bar(self, name):
+        return int(self.ask(f"bar {name}", r"^app: bar: ([0-9a-f]+)\n").group(1), 16)
