@@ -3,11 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::channel::without_panic;
 use crate::engine::binding::Target;
@@ -25,6 +23,8 @@ use crate::sys::{fork, thread};
 
 /// The rules, and who carries them out.
 pub struct Recovery {
+    /// A thread waits for it, and is not in a forked child: `parking_lot` would wake it there in place of
+    /// the child's.
     state: Mutex<State>,
     changed: Condvar,
     /// What times are counted from.
@@ -95,13 +95,13 @@ impl Process {
     /// Attaches and detaches until there are no rules any more.
     fn recover(&'static self) {
         while let Some(job) = self.recovery.next_job() {
-            let Some(rule) = self.recovery.rule_for(&job) else { continue };
+            let Some(rule) = self.recovery.rule_for(&job.device, job.work) else { continue };
             // A defect has been reported by the panic hook.
             let done = without_panic(|| match job.work {
                 Work::Insert => self.insert(&rule, &job),
                 Work::Remove => self.take_out(&rule, &job),
             });
-            if let Err(error) = done {
+            if let Err(error) = done.and_then(|done| done) {
                 self.try_again(&rule, job, &error);
             }
         }
@@ -234,26 +234,30 @@ impl Recovery {
             match state.queue.next(self.now()) {
                 Next::Do(job) => return Some(job),
                 Next::Wait(until) => {
-                    self.changed.wait_until(&mut state, self.start + until);
+                    let time = until.saturating_sub(self.now());
+                    let waited = self.changed.wait_timeout(state, time);
+                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
-                Next::Nothing => self.changed.wait(&mut state),
+                Next::Nothing => {
+                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
             }
         }
     }
 
     /// The first rule for a device.
-    fn rule_for(&self, job: &Job) -> Option<Arc<Rule>> {
+    fn rule_for(&self, device: &CStr, work: Work) -> Option<Arc<Rule>> {
         // What goes is not asked any more.
-        let now = match job.work {
-            Work::Insert => PciDevices::from_environment().ids(&job.device),
+        let now = match work {
+            Work::Insert => PciDevices::from_environment().ids(device),
             Work::Remove => None,
         };
         let mut state = self.lock();
         if let Some(now) = now {
-            state.seen.insert(job.device.clone(), now);
+            state.seen.insert(device.to_owned(), now);
         }
-        let ids = state.seen.get(&job.device);
-        state.rules.iter().find(|rule| rule.is_for(&job.device, ids)).cloned()
+        let ids = state.seen.get(device);
+        state.rules.iter().find(|rule| rule.is_for(device, ids)).cloned()
     }
 
     fn stands(&self, rule: &Arc<Rule>) -> bool {
@@ -264,17 +268,21 @@ impl Recovery {
         self.lock().queue.again(job, self.now(), rule.limit)
     }
 
-    /// A device may be attached now: the kernel has it, or a driver for user space.
+    /// A device may be attached now: the kernel has it, or somebody has bound it.
     fn appeared(&self, event: &Uevent) {
-        let Some(device) = event.pci_device() else { return };
-        let bound_by_others = match event.action() {
-            Action::Add => false,
-            Action::Bind if event.driver().is_some_and(is_user_driver) => true,
-            _ => return,
+        let (Some(device), action) = (event.pci_device(), event.action()) else { return };
+        if !matches!(action, Action::Add | Action::Bind) || self.lock().rules.is_empty() {
+            return;
+        }
+        let Some(rule) = self.rule_for(device, Work::Insert) else { return };
+        let kernel = PciDevices::from_environment();
+        let is_usable = || kernel.driver(device).is_some_and(|driver| is_user_driver(&driver));
+        let is_due = match &rule.driver {
+            Some(_) => action == Action::Add,
+            None => action == Action::Bind && is_usable(),
         };
-        let mut state = self.lock();
-        if state.rules.iter().any(|rule| rule.driver.is_none() == bound_by_others) {
-            state.queue.added(device, self.now());
+        if is_due {
+            self.lock().queue.added(device, self.now());
             self.changed.notify_all();
         }
     }
@@ -293,7 +301,7 @@ impl Recovery {
 
     /// The state; that of a forked child has nothing of its parent's.
     fn lock(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.forks != fork::count() {
             let hears = state.hears;
             let own = State { hears, forks: fork::count(), ..State::default() };

@@ -1,7 +1,6 @@
 //! SIGBUS by devices that have gone: the signal's handler, and the table of mappings that it may
 //! replace. The handler takes no lock, allocates nothing and logs nothing.
 
-use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_int, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -47,14 +46,17 @@ static USED: AtomicUsize = AtomicUsize::new(0);
 /// One who writes the table at a time.
 static WRITER: Mutex<()> = Mutex::new(());
 
-/// What to do with a SIGBUS that is not ours.
-struct Previous(UnsafeCell<libc::sigaction>);
-
-// SAFETY: written before it is published, only read afterwards.
-unsafe impl Sync for Previous {}
+/// What to do with a SIGBUS that is not ours. Never changed or freed: a handler may be reading it.
+struct Previous {
+    action: libc::sigaction,
+    /// The one that was remembered before.
+    next: Option<&'static Self>,
+}
 
 /// NULL: the default action.
 static PREVIOUS: AtomicPtr<Previous> = AtomicPtr::new(ptr::null_mut());
+/// All that were remembered: what comes again needs no new one.
+static REMEMBERED: Mutex<Option<&'static Previous>> = Mutex::new(None);
 /// Whether the handler leaves all to the previous one.
 static PASSIVE: AtomicBool = AtomicBool::new(true);
 /// The eventfd that tells of a replaced mapping.
@@ -156,7 +158,7 @@ pub fn uninstall() -> nix::Result<()> {
     if is_ours(&action(None)?) {
         let previous = PREVIOUS.load(Ordering::Acquire);
         // SAFETY: NULL, or published and never freed.
-        let previous = unsafe { previous.as_ref() }.map(|previous| unsafe { *previous.0.get() });
+        let previous = unsafe { previous.as_ref() }.map(|previous| previous.action);
         action(Some(&previous.unwrap_or_else(|| simple_action(libc::SIG_DFL))))?;
         ABOVE.store(0, Ordering::Release);
     } else {
@@ -242,12 +244,28 @@ fn action(new: Option<&libc::sigaction>) -> nix::Result<libc::sigaction> {
     Ok(old)
 }
 
-/// Keeps an action for signals that are not ours. It is not freed: a handler may be reading it.
+/// Keeps an action for signals that are not ours.
 fn remember(previous: &libc::sigaction, foreign: Option<usize>) {
     let is_foreign = foreign == Some(previous.sa_sigaction);
-    let previous = if is_foreign { simple_action(libc::SIG_DFL) } else { *previous };
-    let kept = Box::leak(Box::new(Previous(UnsafeCell::new(previous))));
-    PREVIOUS.store(kept, Ordering::Release);
+    let action = if is_foreign { simple_action(libc::SIG_DFL) } else { *previous };
+    let mut remembered = REMEMBERED.lock();
+    let mut all = std::iter::successors(*remembered, |previous| previous.next);
+    let kept = all.find(|previous| is_same(&previous.action, &action)).unwrap_or_else(|| {
+        let new: &'static Previous = Box::leak(Box::new(Previous { action, next: *remembered }));
+        *remembered = Some(new);
+        new
+    });
+    PREVIOUS.store(ptr::from_ref(kept).cast_mut(), Ordering::Release);
+}
+
+fn is_same(one: &libc::sigaction, other: &libc::sigaction) -> bool {
+    let blocks = |action: &libc::sigaction, signal| {
+        // SAFETY: a whole signal set, and the number of a signal.
+        unsafe { libc::sigismember(&action.sa_mask, signal) == 1 }
+    };
+    one.sa_sigaction == other.sa_sigaction
+        && one.sa_flags == other.sa_flags
+        && (1..=libc::SIGRTMAX()).all(|signal| blocks(one, signal) == blocks(other, signal))
 }
 
 extern "C" fn handle(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -284,8 +302,7 @@ fn pass_on(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     // SAFETY: NULL, or published and never freed or changed.
     let previous = unsafe { PREVIOUS.load(Ordering::Acquire).as_ref() };
     let default = simple_action(libc::SIG_DFL);
-    // SAFETY: as above.
-    let previous = previous.map_or(default, |previous| unsafe { *previous.0.get() });
+    let previous = previous.map_or(default, |previous| previous.action);
     // SAFETY: a siginfo of the kernel's.
     let code = unsafe { (*info).si_code };
     // A memory error that nobody has met yet is no fault either.
