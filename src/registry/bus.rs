@@ -8,8 +8,8 @@ use parking_lot::{Mutex, RwLock};
 
 use super::devargs::Entry;
 use super::device::Device;
-use super::devices::Devices;
 use super::driver::{Driver, DriverOps};
+use super::lists::{Devices, List};
 use super::raw::RawBus;
 use super::{busy, check_name, exists};
 use crate::error::{Error, Kind, Result, describe_code};
@@ -107,7 +107,7 @@ const KEPT_GONE: usize = 64;
 struct Contents {
     /// Devices that left the bus: kept for a while, so that a stale pointer of C names nobody else.
     gone: VecDeque<Arc<Device>>,
-    devargs: Vec<Arc<Entry>>,
+    devargs: List<Entry>,
     devices: Devices,
     drivers: Vec<Arc<Driver>>,
 }
@@ -154,7 +154,7 @@ impl Bus {
             return Ok(());
         }
         let device = Device::new(self.clone(), name, numa_node);
-        device.set_devargs(contents.devargs.iter().find(|e| e.name() == name).cloned());
+        device.set_devargs(contents.devargs.named(name).cloned());
         contents.devices.add(device);
         Ok(())
     }
@@ -280,9 +280,8 @@ impl Bus {
         if device.as_ref().is_some_and(|d| d.driver().is_some()) {
             return;
         }
-        contents.devargs.retain(|e| e.name() != name);
         let entry = Entry::new(self.clone(), name, arguments);
-        contents.devargs.push(entry.clone());
+        contents.devargs.add(entry.clone());
         if let Some(device) = device {
             device.set_devargs(Some(entry));
         }
@@ -292,7 +291,7 @@ impl Bus {
     pub(super) fn withdraw_devargs(&self, name: &CStr) {
         let mut contents = self.contents.lock();
         if contents.devices.named(name).is_none() {
-            contents.devargs.retain(|e| e.name() != name);
+            contents.devargs.remove(name);
         }
     }
 
@@ -304,7 +303,7 @@ impl Bus {
         }
         let forgotten =
             if contents.gone.len() > KEPT_GONE { contents.gone.pop_front() } else { None };
-        contents.devargs.retain(|e| e.name() != device.name());
+        contents.devargs.remove(device.name());
         drop(contents);
         drop(forgotten);
     }

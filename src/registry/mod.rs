@@ -6,8 +6,8 @@
 pub mod bus;
 pub mod devargs;
 pub mod device;
-mod devices;
 pub mod driver;
+mod lists;
 pub mod raw;
 
 use std::ffi::{CStr, CString};
