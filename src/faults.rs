@@ -130,7 +130,6 @@ impl Process {
         if *device.bus != *PCI {
             return;
         }
-        self.engine.monitor.attached(&device.name);
         if self.faults.state.lock().users > 0 {
             let mappings = platform.pci_mappings(&device.name, id);
             self.faults.state.lock().publish(&device.name, mappings);
@@ -161,8 +160,13 @@ impl Process {
     /// A device was detached: its addresses may soon be something else's.
     pub(crate) fn withdraw_mappings(&self, device: &Device) {
         if *device.bus == *PCI {
-            self.faults.state.lock().withdraw(&device.name);
+            self.withdraw_mappings_of(&device.name);
         }
+    }
+
+    /// The addresses of a PCI device are about to become something else's.
+    pub(crate) fn withdraw_mappings_of(&self, name: &CStr) {
+        self.faults.state.lock().withdraw(name);
     }
 
     /// A device has gone: what still reaches its address must not reach the next one there.
@@ -289,21 +293,27 @@ impl Faults {
 
 impl State {
     fn publish(&mut self, name: &CStr, mappings: Mappings) {
-        let is_same = |device: &Published| device.mappings.ranges == mappings.ranges;
-        if self.users == 0 || self.published.get(name).is_some_and(is_same) {
+        if self.users == 0 {
             return;
         }
-        self.withdraw(name);
-        self.last_owner += 1;
-        let owner = self.last_owner;
-        for (start, length) in &mappings.ranges {
-            if !sigbus::publish(owner, *start, *length) {
+        let is_left = |range| mappings.ranges.contains(range);
+        if self.published.get(name).is_some_and(|d| !d.mappings.ranges.iter().all(is_left)) {
+            self.withdraw(name);
+        }
+        // One that has mapped more stays the same owner: a fault of it may not have been told yet.
+        let device = self.published.entry(name.to_owned()).or_insert_with(|| {
+            self.last_owner += 1;
+            let mappings = Mappings::default();
+            Published { owner: self.last_owner, mappings, detaching: false }
+        });
+        let known = &device.mappings.ranges;
+        for (start, length) in mappings.ranges.iter().filter(|range| !known.contains(range)) {
+            if !sigbus::publish(device.owner, *start, *length) {
                 let shown = name.to_string_lossy();
                 log::error!("{shown}: too many devices: a fault of it ends the process");
             }
         }
-        let device = Published { owner, mappings, detaching: false };
-        self.published.insert(name.to_owned(), device);
+        device.mappings = mappings;
     }
 
     fn withdraw(&mut self, name: &CStr) {

@@ -289,13 +289,19 @@ impl Process {
     }
 
     fn embedded_platform(&'static self) -> embedded::Platform {
-        embedded::Platform { registry: &self.registry, pci: &self.pci, on_request: wants_back }
+        let pci_listeners = embedded::pci::Listeners { wanted_back, letting_go };
+        embedded::Platform { registry: &self.registry, pci: &self.pci, pci_listeners }
     }
 }
 
 /// The kernel wants a PCI function back.
-fn wants_back(device: &CStr) {
+fn wanted_back(device: &CStr) {
     process().queue_request(device);
+}
+
+/// The memory of a PCI function is about to be unmapped.
+fn letting_go(device: &CStr) {
+    process().withdraw_mappings_of(device);
 }
 
 /// Says once how the host is worked with.

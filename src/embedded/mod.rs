@@ -26,8 +26,8 @@ pub struct Platform {
     pub registry: &'static Registry,
     /// The PCI functions that its drivers use.
     pub pci: &'static pci::Functions,
-    /// Who hears that the kernel wants a PCI function back.
-    pub on_request: pci::OnRequest,
+    /// Who hears of what happens to them.
+    pub pci_listeners: pci::Listeners,
 }
 
 impl ports::Platform for Platform {
@@ -61,7 +61,7 @@ impl Platform {
             bus.register_driver(null::NAME, None, Box::new(null::Null))?;
         }
         if self.registry.bus(pci::NAME).is_none() {
-            let bus = pci::Pci { functions: self.pci, on_request: self.on_request };
+            let bus = pci::Pci { functions: self.pci, listeners: self.pci_listeners };
             self.registry.register_bus(pci::NAME, Box::new(bus))?;
         }
         Ok(())

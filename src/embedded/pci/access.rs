@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::eventfd::EventFd;
 use parking_lot::Mutex;
 
-use super::{NAME, OnRequest};
+use super::{NAME, OnFunction};
 use crate::error::{Error, Kind, Result};
 use crate::ports::{Mappings, label};
 use crate::proto::pci::BARS;
@@ -41,7 +41,7 @@ impl Access {
     }
 
     /// Through VFIO, as a part of this group.
-    pub fn by_vfio(name: &CStr, group: Arc<Group>, on_request: OnRequest) -> Result<Self> {
+    pub fn by_vfio(name: &CStr, group: Arc<Group>, on_request: OnFunction) -> Result<Self> {
         let device = group.device(name).map_err(|failure| vfio_failed(name, &failure))?;
         let watch = RequestWatch::start(name, &device, on_request)?;
         let way = Way::Vfio { _watch: watch, device };
@@ -164,7 +164,7 @@ struct RequestWatch {
 }
 
 impl RequestWatch {
-    fn start(name: &CStr, device: &vfio::Device, on_request: OnRequest) -> Result<Self> {
+    fn start(name: &CStr, device: &vfio::Device, on_request: OnFunction) -> Result<Self> {
         let eventfd = || bell::new().map_err(|errno| failed(name, "make an eventfd", errno, ""));
         let (bell, stop) = (eventfd()?, Arc::new(eventfd()?));
         if let Err(failure) = device.ring_when_wanted(&bell) {

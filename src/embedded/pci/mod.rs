@@ -26,8 +26,17 @@ pub use access::Access;
 /// The bus name, as in DPDK.
 pub const NAME: &CStr = c"pci";
 
-/// Called with a function that the kernel wants back.
-pub type OnRequest = fn(&CStr);
+/// Called with a function.
+pub type OnFunction = fn(&CStr);
+
+/// Who hears of what happens to functions that drivers of this process use.
+#[derive(Clone, Copy)]
+pub struct Listeners {
+    /// The kernel wants it back.
+    pub wanted_back: OnFunction,
+    /// Its memory is about to be unmapped.
+    pub letting_go: OnFunction,
+}
 
 /// The PCI functions that drivers of this process use or may use.
 #[derive(Default)]
@@ -41,8 +50,8 @@ pub struct Functions {
 pub struct Pci {
     /// Its functions.
     pub functions: &'static Functions,
-    /// Who hears of requests.
-    pub on_request: OnRequest,
+    /// Who hears of what happens to them.
+    pub listeners: Listeners,
 }
 
 impl BusOps for Pci {
@@ -76,11 +85,11 @@ impl BusOps for Pci {
     }
 
     fn open(&self, device: &Arc<Device>) -> Result<()> {
-        self.functions.open(device.name(), self.on_request)
+        self.functions.open(device.name(), self.listeners.wanted_back)
     }
 
     fn close(&self, device: &Device) {
-        self.functions.close(device.name());
+        self.functions.close(device.name(), self.listeners.letting_go);
     }
 
     fn layered_name(&self, layer: &[Pair<'_>]) -> Result<Vec<u8>> {
@@ -125,7 +134,7 @@ impl Functions {
         })
     }
 
-    fn open(&self, device: &CStr, on_request: OnRequest) -> Result<()> {
+    fn open(&self, device: &CStr, on_request: OnFunction) -> Result<()> {
         let driver = PciDevices::from_environment().driver(device);
         let access = match driver.as_deref() {
             Some(driver) if driver == c"vfio-pci" => {
@@ -138,9 +147,11 @@ impl Functions {
         Ok(())
     }
 
-    fn close(&self, device: &CStr) {
+    fn close(&self, device: &CStr, letting_go: OnFunction) {
+        let access = self.open.lock().remove(device);
+        letting_go(device);
         // Its mappings and descriptors end here, with no lock held.
-        let _access = self.open.lock().remove(device);
+        drop(access);
     }
 
     /// The group of a function: functions of one group share it, as the kernel gives it away once.
