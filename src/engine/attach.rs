@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use super::Engine;
 use super::order::Phase;
+use super::states::PCI;
 use crate::error::{Error, Kind, Result};
 use crate::ports::{Bus, Devargs, DeviceId, DeviceState, Platform, Plugged, label, unsupported};
 use crate::proto::wire::Device;
@@ -52,6 +53,10 @@ impl Engine {
         if !bus.is_probed(device) {
             self.states.passed(DeviceState::Parsed);
             self.states.passed(DeviceState::Found);
+            if *bus_name == *PCI {
+                // What goes from now on, in the driver's probe already, is told.
+                self.monitor.attaching(&name);
+            }
         }
         // 3. plug
         let plugged = turn.during(Phase::Plug, || bus.plug(device))?;

@@ -207,9 +207,9 @@ impl Monitor {
         self.state.lock().tracker.requested(device);
     }
 
-    /// A device was attached: whatever was told of its removal is over.
-    pub fn attached(&self, device: &CStr) {
-        self.state.lock().tracker.attached(device);
+    /// A device is being attached: whatever was told of its removal is over.
+    pub fn attaching(&self, device: &CStr) {
+        self.state.lock().tracker.attaching(device);
     }
 
     /// A device has faulted: its removal is told unless it has been. Whether it is.

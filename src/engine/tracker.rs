@@ -162,8 +162,8 @@ impl Tracker {
         is_there && self.leaving.insert(device.to_owned())
     }
 
-    /// A device has been attached: it stays, for all that is known.
-    pub fn attached(&mut self, device: &CStr) {
+    /// A device is being attached: it stays, for all that is known.
+    pub fn attaching(&mut self, device: &CStr) {
         self.leaving.remove(device);
     }
 
