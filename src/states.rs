@@ -38,9 +38,8 @@ impl Process {
     }
 
     fn named<P: Platform>(&self, platform: &P, bus: &CStr, name: &CStr) -> Option<DeviceState> {
-        let bus = platform.bus(bus)?;
-        let id = bus.find(name)?;
-        Some(self.state_on(&bus, name.to_owned(), id))
+        // By the name that the bus has for it: a PCI address may be given in another way.
+        self.located(platform, platform.bus(bus)?.find(name)?)
     }
 
     fn state_on<B: Bus>(&self, bus: &B, name: CString, id: DeviceId) -> DeviceState {

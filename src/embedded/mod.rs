@@ -14,7 +14,6 @@ use std::sync::Arc;
 use crate::engine::Engine;
 use crate::error::{Kind, Result};
 use crate::ports::{self, DeviceId};
-use crate::proto::pci::Address;
 use crate::proto::wire::Device as WireDevice;
 use crate::registry::{Bus, Device, Registry, devargs::Devargs};
 use options::Options;
@@ -147,7 +146,7 @@ impl Platform {
             log::error!("bus {}: scan failed: {error}", bus.name().to_string_lossy());
         }
         for device in bus.devices() {
-            let Some(text) = start_devargs(options, &device) else { continue };
+            let Some(text) = start_devargs(self.registry, options, &device) else { continue };
             match engine.attach(self, &text) {
                 // A found device without a driver is normal at start.
                 Err(error) if error.kind() == Kind::NotSupported => log::debug!("{error}"),
@@ -162,12 +161,12 @@ impl Platform {
 
 /// The devargs to attach a found device with at start: those of `-a`, or just its name; `None` when
 /// `-b`, or a `-a` for others, keeps it from being attached.
-fn start_devargs(options: &Options, device: &Device) -> Option<CString> {
-    let naming = |list: &[CString]| list.iter().find(|text| names_device(text, device)).cloned();
+fn start_devargs(registry: &Registry, options: &Options, device: &Device) -> Option<CString> {
+    let names_it = |text: &&CString| names(registry, text, device.bus().name(), device.name());
     if !options.allowed.is_empty() {
-        return naming(&options.allowed);
+        return options.allowed.iter().find(names_it).cloned();
     }
-    if naming(&options.blocked).is_some() {
+    if options.blocked.iter().any(|text| names_it(&text)) {
         return None;
     }
     let text = [device.bus().name().to_bytes(), b":", device.name().to_bytes()].concat();
@@ -175,8 +174,8 @@ fn start_devargs(options: &Options, device: &Device) -> Option<CString> {
 }
 
 /// Whether the command line keeps out a device that the group has.
-pub fn is_unwanted(options: &Options, bus: &CStr, name: &CStr) -> bool {
-    let named_in = |list: &[CString]| list.iter().any(|text| names(text, bus, name));
+pub fn is_unwanted(registry: &Registry, options: &Options, bus: &CStr, name: &CStr) -> bool {
+    let named_in = |list: &[CString]| list.iter().any(|text| names(registry, text, bus, name));
     if named_in(&options.blocked) {
         return true;
     }
@@ -184,17 +183,11 @@ pub fn is_unwanted(options: &Options, bus: &CStr, name: &CStr) -> bool {
     bus != vdev::NAME && !options.allowed.is_empty() && !named_in(&options.allowed)
 }
 
-fn names_device(text: &CStr, device: &Device) -> bool {
-    names(text, device.bus().name(), device.name())
-}
-
-fn names(text: &CStr, bus: &CStr, name: &CStr) -> bool {
-    let text = text.to_bytes().split(|b| *b == b',').next().unwrap_or_default();
-    let prefix = [bus.to_bytes(), b":"].concat();
-    let text = text.strip_prefix(prefix.as_slice()).unwrap_or(text);
-    let is_same_function = || {
-        let address = Address::parse(text);
-        bus == pci::NAME && address.is_some() && address == Address::parse(name.to_bytes())
+/// Whether devargs are for this device, however they write it.
+fn names(registry: &Registry, text: &CStr, bus: &CStr, name: &CStr) -> bool {
+    let is_it = |devargs: Devargs| {
+        let named = ports::Devargs::bus(&devargs);
+        named.is_some_and(|named| named.name() == bus) && ports::Devargs::name(&devargs) == name
     };
-    text == name.to_bytes() || is_same_function()
+    Devargs::parse(registry, text).is_ok_and(is_it)
 }

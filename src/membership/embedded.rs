@@ -217,9 +217,9 @@ impl Site for Platform {
 
     fn is_unwanted(&self, process: &'static Process, device: &Device) -> bool {
         let kept = process.membership.embedded.lock();
-        kept.options
-            .as_ref()
-            .is_some_and(|options| embedded::is_unwanted(options, &device.bus, &device.name))
+        kept.options.as_ref().is_some_and(|options| {
+            embedded::is_unwanted(self.registry, options, &device.bus, &device.name)
+        })
     }
 
     fn is_common_bus(&self, _bus: &CStr) -> bool {

@@ -70,8 +70,9 @@ impl BusOps for Pci {
                     let code = -error.raw_os_error().unwrap_or(libc::EIO);
                     Error::new(Kind::Code(code), format!("cannot list PCI devices: {error}"))
                 })?;
-                let addresses = found.iter().filter(|name| self.accepts(scan.bus(), name));
-                addresses.into_iter().try_for_each(|name| self.look_at(&sysfs, scan, name))
+                // Whatever is named in another way is not of the kernel.
+                let is_address = |name: &&CString| Address::canonical(name).as_ref() == Some(name);
+                found.iter().filter(is_address).try_for_each(|n| self.look_at(&sysfs, scan, n))
             }
         }
     }
