@@ -56,7 +56,7 @@ struct Before {
 
 fn check_driver<K: KernelDrivers>(kernel: &K, device: &CStr, driver: &CStr) -> Result<()> {
     let refuse = |kind, cause| Err(failed(kind, device, Target::Driver(driver), cause));
-    if driver.is_empty() || driver.to_bytes().contains(&b'/') {
+    if matches!(driver.to_bytes(), b"" | b"." | b"..") || driver.to_bytes().contains(&b'/') {
         return refuse(Kind::Invalid, "this is no name of a driver".into());
     }
     if !kernel.knows(driver) {

@@ -84,9 +84,10 @@ fn name(driver: &CStr) -> &OsStr {
     OsStr::from_bytes(driver.to_bytes())
 }
 
-/// The kernel wants the whole text by one call.
+/// The kernel wants the whole text by one call. It does not mind that the file is cut off, and in a made-up
+/// tree nothing stays of a longer text.
 fn write(path: &Path, text: &[u8]) -> Result<(), Errno> {
-    let mut file = OpenOptions::new().write(true).open(path).map_err(errno)?;
+    let mut file = OpenOptions::new().write(true).truncate(true).open(path).map_err(errno)?;
     file.write_all(text).map_err(errno)
 }
 
