@@ -116,6 +116,8 @@ fn id_or_any(text: &str) -> Option<Option<u16>> {
 /// A range of a function's memory or ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resource {
+    /// The physical address.
+    pub start: u64,
     /// Its length in bytes; 0: there is none.
     pub length: u64,
     /// Whether it is memory, which can be mapped.
@@ -135,7 +137,8 @@ pub fn resources(table: &str) -> [Resource; BARS] {
             (numbers.next(), numbers.next(), numbers.next())
         {
             let length = end.checked_sub(start).filter(|_| end != 0).and_then(|n| n.checked_add(1));
-            *resource = Resource { length: length.unwrap_or(0), is_memory: flags & MEMORY != 0 };
+            let (length, is_memory) = (length.unwrap_or(0), flags & MEMORY != 0);
+            *resource = Resource { start, length, is_memory };
         }
     }
     resources
@@ -263,8 +266,8 @@ mod tests {
                      0x000000000000c000 0x000000000000c03f 0x0000000000040101\n\
                      0x0000000000000000 0x0000000000000000 0x0000000000000000\nnonsense\n";
         let found = resources(table);
-        assert_eq!(found[0], Resource { length: 0x2_0000, is_memory: true });
-        assert_eq!(found[1], Resource { length: 0x40, is_memory: false });
+        assert_eq!(found[0], Resource { start: 0xfebc_0000, length: 0x2_0000, is_memory: true });
+        assert_eq!(found[1], Resource { start: 0xc000, length: 0x40, is_memory: false });
         assert_eq!(found[2..], [Resource::default(); 4]);
         assert_eq!(resources("0x10 0x1 0x200")[0].length, 0, "it ends before it starts");
     }

@@ -8,10 +8,14 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
+use super::sigbus::page_size;
+
 /// A mapping; it ends with this value.
 #[derive(Debug)]
 pub struct Bar {
-    start: NonNull<c_void>,
+    first_page: NonNull<c_void>,
+    /// Where the memory begins in it: what is smaller than a page may share one with others.
+    skipped: usize,
     length: NonZeroUsize,
 }
 
@@ -25,16 +29,19 @@ impl Bar {
     pub fn map(file: impl AsFd, offset: u64, length: u64) -> nix::Result<Self> {
         let length =
             usize::try_from(length).ok().and_then(NonZeroUsize::new).ok_or(Errno::EINVAL)?;
-        let offset = libc::off_t::try_from(offset).map_err(|_| Errno::EINVAL)?;
+        let skipped = usize::try_from(offset).map_err(|_| Errno::EINVAL)? % page_size();
+        let offset = libc::off_t::try_from(offset - skipped as u64).map_err(|_| Errno::EINVAL)?;
+        let whole = length.checked_add(skipped).ok_or(Errno::EINVAL)?;
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: at a place that the kernel chooses, so it replaces nothing.
-        let start = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, file, offset) }?;
-        Ok(Self { start, length })
+        let first_page =
+            unsafe { mmap(None, whole, protection, MapFlags::MAP_SHARED, file, offset) }?;
+        Ok(Self { first_page, skipped, length })
     }
 
     /// Where it starts.
     pub fn start(&self) -> usize {
-        self.start.as_ptr() as usize
+        self.first_page.as_ptr() as usize + self.skipped
     }
 
     /// Its length in bytes.
@@ -46,6 +53,6 @@ impl Bar {
 impl Drop for Bar {
     fn drop(&mut self) {
         // SAFETY: made by map(), or memory that has replaced it; its users have let go of it.
-        let _ = unsafe { munmap(self.start, self.length.get()) };
+        let _ = unsafe { munmap(self.first_page, self.skipped + self.length.get()) };
     }
 }

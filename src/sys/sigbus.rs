@@ -201,7 +201,8 @@ fn used() -> &'static [Slot] {
     &TABLE[..USED.load(Ordering::Acquire)]
 }
 
-fn page_size() -> usize {
+/// The size of a page.
+pub fn page_size() -> usize {
     static SIZE: AtomicUsize = AtomicUsize::new(0);
     match SIZE.load(Ordering::Relaxed) {
         0 => {

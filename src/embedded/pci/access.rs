@@ -1,6 +1,7 @@
 //! How this process reaches a PCI function: its memory and its configuration space.
 
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
@@ -16,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ports::{Mappings, label};
 use crate::proto::pci::BARS;
 use crate::sys::bar::Bar;
+use crate::sys::sigbus::page_size;
 use crate::sys::sysfs::PciDevices;
 use crate::sys::vfio::{self, CONFIG_REGION, Failure, Group};
 use crate::sys::{bell, fork, thread};
@@ -64,9 +66,7 @@ impl Access {
     /// Reads a part of the configuration space: how many bytes there were.
     pub fn read_config(&self, bytes: &mut [u8], offset: u64) -> Result<usize> {
         let read = match &self.way {
-            Way::Sysfs => PciDevices::from_environment()
-                .open_config(&self.device)
-                .and_then(|file| file.read_at(bytes, offset)),
+            Way::Sysfs => self.config_file(offset, bytes.len())?.read_at(bytes, offset),
             Way::Vfio { device, .. } => {
                 device.file().read_at(bytes, self.config_of(device, offset, bytes.len())?)
             }
@@ -77,9 +77,7 @@ impl Access {
     /// Writes a part of the configuration space: how many bytes fitted.
     pub fn write_config(&self, bytes: &[u8], offset: u64) -> Result<usize> {
         let written = match &self.way {
-            Way::Sysfs => PciDevices::from_environment()
-                .open_config(&self.device)
-                .and_then(|file| file.write_at(bytes, offset)),
+            Way::Sysfs => self.config_file(offset, bytes.len())?.write_at(bytes, offset),
             Way::Vfio { device, .. } => {
                 device.file().write_at(bytes, self.config_of(device, offset, bytes.len())?)
             }
@@ -116,7 +114,9 @@ impl Access {
         self.check_bar(bar, resource.length, resource.is_memory)?;
         let opened = sysfs.open_resource(&self.device, bar);
         let opened = opened.map_err(|error| self.failed("open a BAR", errno(&error), ""))?;
-        Bar::map(opened, 0, resource.length).map_err(|e| self.failed("map a BAR", e, ""))
+        // The kernel's file begins with the page that the memory is in.
+        let offset = resource.start % page_size() as u64;
+        Bar::map(opened, offset, resource.length).map_err(|e| self.failed("map a BAR", e, ""))
     }
 
     fn map_region(&self, device: &vfio::Device, bar: usize) -> Result<Bar> {
@@ -138,14 +138,26 @@ impl Access {
         }
     }
 
+    /// The kernel's file with the configuration space, which has this part.
+    fn config_file(&self, offset: u64, length: usize) -> Result<File> {
+        let looked = |error: io::Error| self.failed("open its configuration", errno(&error), "");
+        let file = PciDevices::from_environment().open_config(&self.device).map_err(looked)?;
+        self.check_config(file.metadata().map_err(looked)?.len(), offset, length)?;
+        Ok(file)
+    }
+
     /// Where the configuration space is in the device's file: offsets outside of it are other regions.
     fn config_of(&self, device: &vfio::Device, offset: u64, length: usize) -> Result<u64> {
         let region = device.region(CONFIG_REGION).map_err(|f| vfio_failed(&self.device, &f))?;
-        let end = offset.checked_add(length as u64);
-        match end.filter(|end| *end <= region.length) {
-            Some(_) => Ok(region.offset + offset),
+        self.check_config(region.length, offset, length)?;
+        Ok(region.offset + offset)
+    }
+
+    fn check_config(&self, size: u64, offset: u64, length: usize) -> Result<()> {
+        match offset.checked_add(length as u64).filter(|end| *end <= size) {
+            Some(_) => Ok(()),
             None => {
-                let why = format!("it has {} bytes", region.length);
+                let why = format!("it has {size} bytes");
                 Err(self.failed("reach its configuration", Errno::EINVAL, &why))
             }
         }
