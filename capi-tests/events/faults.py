@@ -14,6 +14,7 @@ import sys
 import tempfile
 
 from observer import PATIENCE, announce, uevent_file
+from pci_function import free_huge_pages, make_function
 from tap import CI, remove_runtime_directory, show_defects
 
 VFIO, UIO = "vfio-pci", "uio_pci_generic"
@@ -48,18 +49,11 @@ TABLE = [
 class Function:
     """A PCI function that is a directory, as far as the PCI bus reads it."""
 
-    FILES = {"vendor": "0x1af4", "device": "0x10f0", "subsystem_vendor": "0x1af4",
-             "subsystem_device": "0x0001", "class": "0x020000", "numa_node": "-1",
-             "resource": "0x0000000000000000 0x0000000000000000 0x0000000000000000\n" * 6}
-
     def __init__(self, driver):
         self.tree = pathlib.Path(tempfile.mkdtemp(prefix="hotplug_faults_"))
         # The kernel can be made to announce events of this name.
         self.path = self.tree / uevent_file().parent.name
-        self.path.mkdir()
-        for name, text in self.FILES.items():
-            (self.path / name).write_text(text + "\n")
-        (self.path / "driver").symlink_to(f"../../drivers/{driver}")
+        make_function(self.path, driver)
 
     def __enter__(self):
         return self
@@ -92,10 +86,6 @@ def result_of(process):
             return line[len("result: "):].rstrip()
     status = process.wait(PATIENCE)
     return f"signal {-status}" if status < 0 else f"exit {status}"
-
-
-def free_huge_pages():
-    return int(pathlib.Path("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages").read_text())
 
 
 def main():
