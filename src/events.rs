@@ -21,7 +21,8 @@ use crate::hosted::interrupt::Interrupt;
 use crate::kernel::KernelEvents;
 use crate::ports::DeviceState;
 use crate::process::{Mode, Process, process};
-use crate::proto::uevent::{self, Action, Uevent};
+use crate::proto::pci::Address;
+use crate::proto::uevent::{Action, Uevent};
 use crate::sys::sysfs::PciDevices;
 use crate::sys::{fork, thread};
 
@@ -109,7 +110,7 @@ impl Process {
             Mode::Embedded(_) | Mode::Forwarding(_) => false,
         };
         let wanted_back = match event {
-            Event::Remove => uevent::pci_name(device).filter(|n| is_wanted_back(n, on_interrupt)),
+            Event::Remove => Address::canonical(device).filter(|n| is_wanted_back(n, on_interrupt)),
             Event::Add => None,
         };
         match wanted_back {

@@ -21,6 +21,7 @@ use crate::engine::states::PCI;
 use crate::error::{Error, Kind, Result};
 use crate::ports::{Bus, DeviceId, Mappings, PciMemory, Platform};
 use crate::process::{Mode, Process};
+use crate::proto::pci::kernel_name;
 use crate::proto::wire::Device;
 use crate::registry;
 use crate::sys::sigbus::{self, Owner};
@@ -42,6 +43,7 @@ struct State {
     /// How often the handling was enabled without being disabled.
     users: u32,
     watcher: Option<Watcher>,
+    /// By the kernel's names.
     published: HashMap<CString, Published>,
     last_owner: Owner,
 }
@@ -151,7 +153,8 @@ impl Process {
     /// A device is about to be detached, or stays after all.
     pub(crate) fn hold_mappings(&self, device: &Device, detaching: bool) {
         if *device.bus == *PCI {
-            if let Some(published) = self.faults.state.lock().published.get_mut(&device.name) {
+            let mut state = self.faults.state.lock();
+            if let Some(published) = state.published.get_mut(&kernel_name(&device.name)) {
                 published.detaching = detaching;
             }
         }
@@ -296,6 +299,7 @@ impl State {
         if self.users == 0 {
             return;
         }
+        let name = &*kernel_name(name);
         let is_left = |range| mappings.ranges.contains(range);
         if self.published.get(name).is_some_and(|d| !d.mappings.ranges.iter().all(is_left)) {
             self.withdraw(name);
@@ -317,7 +321,7 @@ impl State {
     }
 
     fn withdraw(&mut self, name: &CStr) {
-        if let Some(device) = self.published.remove(name) {
+        if let Some(device) = self.published.remove(&kernel_name(name)) {
             sigbus::withdraw(device.owner);
         }
     }

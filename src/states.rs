@@ -7,7 +7,7 @@ use crate::engine::tracker::is_user_driver;
 use crate::error::{Error, Kind, Result};
 use crate::ports::{Bus, DeviceId, DeviceState, Platform};
 use crate::process::{Mode, Process};
-use crate::proto::uevent::pci_name;
+use crate::proto::pci::Address;
 use crate::proto::wire::Device;
 use crate::sys::sysfs::PciDevices;
 
@@ -55,7 +55,7 @@ impl Process {
 
 /// Whether a kernel driver for user space has the device.
 fn is_bound(device: &Device) -> bool {
-    let name = pci_name(&device.name).filter(|_| *device.bus == *PCI);
+    let name = Address::canonical(&device.name).filter(|_| *device.bus == *PCI);
     let driver = name.and_then(|name| PciDevices::from_environment().driver(&name));
     driver.is_some_and(|driver| is_user_driver(&driver))
 }

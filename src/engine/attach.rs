@@ -7,6 +7,7 @@ use super::order::Phase;
 use super::states::PCI;
 use crate::error::{Error, Kind, Result};
 use crate::ports::{Bus, Devargs, DeviceId, DeviceState, Platform, Plugged, label, unsupported};
+use crate::proto::pci::kernel_name;
 use crate::proto::wire::Device;
 
 /// A device that is attached after the call.
@@ -55,7 +56,7 @@ impl Engine {
             self.states.passed(DeviceState::Found);
             if *bus_name == *PCI {
                 // What goes from now on, in the driver's probe already, is told.
-                self.monitor.attaching(&name);
+                self.monitor.attaching(&kernel_name(&name));
             }
         }
         // 3. plug

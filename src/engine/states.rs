@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use super::counters::counters;
 use crate::ports::{DeviceState, label};
+use crate::proto::pci::kernel_name;
 use crate::proto::wire::Device;
 
 counters! {
@@ -77,14 +78,14 @@ impl States {
     /// A device was attached without us.
     pub fn learn(&self, bus: &CStr, name: &CStr) {
         if bus == PCI {
-            self.attached.lock().insert(name.to_owned(), false);
+            self.attached.lock().insert(kernel_name(name), false);
         }
     }
 
     /// A driver has let go of a device, or there is none.
     pub fn left(&self, bus: &CStr, name: &CStr, text: &str) {
         if bus == PCI {
-            self.attached.lock().remove(name);
+            self.attached.lock().remove(&kernel_name(name));
         }
         self.counters.gone.add();
         tell(bus, name, text);
@@ -92,7 +93,7 @@ impl States {
 
     /// A PCI device has gone, or does not answer any more: a fault if it is attached.
     pub fn lost(&self, name: &CStr) {
-        let is_news = match self.attached.lock().get_mut(name) {
+        let is_news = match self.attached.lock().get_mut(&kernel_name(name)) {
             Some(faulted) => !std::mem::replace(faulted, true),
             None => false,
         };
@@ -103,7 +104,8 @@ impl States {
 
     /// Whether a device has gone while a driver has it.
     pub fn is_faulted(&self, device: &Device) -> bool {
-        *device.bus == *PCI && self.attached.lock().get(&device.name).copied().unwrap_or(false)
+        let faulted = || self.attached.lock().get(&kernel_name(&device.name)).copied();
+        *device.bus == *PCI && faulted().unwrap_or(false)
     }
 }
 
@@ -135,6 +137,16 @@ mod tests {
         assert!(!states.is_faulted(&pci));
         let counts = states.counters.read();
         assert_eq!((counts.probed, counts.faulted, counts.gone), (1, 1, 1));
+    }
+
+    #[test]
+    fn one_that_is_called_otherwise_is_the_same() {
+        let (states, short) = (States::default(), c"00:05.0");
+        states.reached(PCI, short, DeviceState::Probed);
+        states.lost(&device(PCI).name);
+        assert!(states.is_faulted(&Device { bus: PCI.to_owned(), name: short.to_owned() }));
+        states.left(PCI, short, "detached");
+        assert!(!states.is_faulted(&device(PCI)));
     }
 
     #[test]

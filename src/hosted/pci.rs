@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_void};
 use super::bus::HostBus;
 use super::{Hosted, Platform};
 use crate::ports::{Bus, DeviceId, Mappings, PciMemory, Platform as _};
-use crate::proto::pci::BARS;
+use crate::proto::pci::{BARS, kernel_name};
 use crate::sys::maps;
 use crate::sys::sysfs::PciDevices;
 
@@ -29,6 +29,7 @@ impl PciMemory for Platform {
     }
 
     fn pci_mappings(&self, name: &CStr, device: DeviceId) -> Mappings {
+        let name = &*kernel_name(name);
         let driver = PciDevices::from_environment().driver(name);
         if driver.as_deref() == Some(c"vfio-pci") {
             return Mappings { under_vfio: true, ranges: resources(self.hosted, device) };

@@ -149,6 +149,11 @@ pub fn hexadecimal(text: &str) -> Option<u64> {
     u64::from_str_radix(text.trim().strip_prefix("0x")?, 16).ok()
 }
 
+/// The kernel's name of a function, which DPDK calls as it was first asked for it.
+pub fn kernel_name(name: &CStr) -> CString {
+    Address::canonical(name).unwrap_or_else(|| name.to_owned())
+}
+
 impl Address {
     /// The one way to write the address in this text.
     pub fn canonical(text: &CStr) -> Option<CString> {

@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fmt;
 
 use super::pci::Address;
@@ -249,11 +249,6 @@ fn is_address(name: &CStr) -> bool {
     Address::parse(name.to_bytes()).is_some_and(|a| a.to_string().as_bytes() == name.to_bytes())
 }
 
-/// The kernel's spelling of a PCI address, if the text is one.
-pub fn pci_name(text: &CStr) -> Option<CString> {
-    Address::parse(text.to_bytes()).and_then(|address| CString::new(address.to_string()).ok())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_was_found_out_reads_like_a_message() {
-        let path = CString::new(DEVPATH).unwrap();
+        let path = std::ffi::CString::new(DEVPATH).unwrap();
         let event = Uevent::found_out(Action::Bind, c"0000:00:05.0", &path, Some(c"vfio-pci"));
         assert_eq!(Uevent::parse(&event.to_message()).as_ref(), Ok(&event));
         assert_eq!((event.driver(), event.seqnum()), (Some(c"vfio-pci"), 0));

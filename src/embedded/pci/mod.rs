@@ -17,7 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::ports::{DeviceId, Mappings, PciMemory, label};
 use crate::proto::devargs::default_layered_name;
 use crate::proto::kvargs::{self, Pair};
-use crate::proto::pci::{Address, Ids};
+use crate::proto::pci::{Address, Ids, kernel_name};
 use crate::registry::{Bus, BusOps, Device, Driver, Scan};
 use crate::sys::sysfs::PciDevices;
 use crate::sys::vfio::Group;
@@ -82,7 +82,7 @@ impl BusOps for Pci {
     }
 
     fn canonical(&self, device: &CStr) -> CString {
-        Address::canonical(device).unwrap_or_else(|| device.to_owned())
+        kernel_name(device)
     }
 
     fn open(&self, device: &Arc<Device>) -> Result<()> {
