@@ -30,6 +30,8 @@ TOOLS = {"gcc": "gcc", "g++": "g++", "meson": "meson", "ninja": "ninja-build",
 HUGE_PAGES = 512
 # How long the soak runs in each mode, in seconds.
 SOAK = 30
+# How long each fuzz target runs with coverage, in seconds.
+FUZZ = 3
 
 # pkg-config module -> package.
 MODULES = {"libdpdk": "libdpdk-dev"}
@@ -149,6 +151,18 @@ def rust(results: Results) -> None:
         results.add("cargo test", False, done.stdout)
 
 
+def fuzz(results: Results) -> None:
+    """The fuzz targets, built anew to count what they reach: one thread at a time."""
+    environment = dict(os.environ, RUSTFLAGS="-C instrument-coverage --cfg fuzz_coverage",
+                       CARGO_TARGET_DIR=str(ROOT / "target/coverage"),
+                       LLVM_PROFILE_FILE=os.devnull, FUZZ_SECONDS=str(FUZZ))
+    done = run(["cargo", "test", "--locked", "--test", "fuzz", "--", "--test-threads=1",
+                "--nocapture"], env=environment)
+    for line in re.findall(r"fuzz: .+ regions reached.*", done.stdout):
+        print(line, flush=True)
+    results.add("fuzz targets, with coverage", done.returncode == 0, done.stdout)
+
+
 def c_suites(results: Results, build: pathlib.Path, name: str, setup: list, suites: list) -> bool:
     # A kept directory was set up for another scratch directory.
     again = ["--reconfigure"] if (build / "build.ninja").exists() else []
@@ -218,6 +232,7 @@ def main() -> int:
     try:
         install_missing(results)
         rust(results)
+        fuzz(results)
         with huge_pages(results) as has_huge_pages:
             c_tests(results, scratch, build, sanitized, has_huge_pages)
         step(results, "README's first command", ["tools/demo.sh"])

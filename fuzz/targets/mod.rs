@@ -1,5 +1,5 @@
 //! What is fuzzed: every parser of bytes that others may send. Each function panics where a parser
-//! breaks a promise; cargo-fuzz runs them, and `tests/fuzz.rs` with any toolchain.
+//! breaks a promise; cargo-fuzz runs them, and `tests/fuzz/` with any toolchain.
 
 // Each fuzz target uses one of them.
 #![allow(dead_code)]

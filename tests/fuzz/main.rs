@@ -1,15 +1,20 @@
 //! The fuzz targets with whatever toolchain there is: valid inputs, changed at random. cargo-fuzz finds
 //! more (`CONTRIBUTING.md`); this finds what a change breaks.
 //!
-//! `FUZZ_SECONDS` says how long each target runs, `FUZZ_SEED` repeats a run.
+//! `FUZZ_SECONDS` says how long each target runs, `FUZZ_SEED` repeats a run, and `FUZZ_CORPUS` is a
+//! directory to which the valid inputs are written, for cargo-fuzz. Built with coverage counters (see
+//! `tools/test.py`), an input that reaches new code is changed further.
 
-#[path = "../fuzz/targets/mod.rs"]
+mod coverage;
+#[path = "../../fuzz/targets/mod.rs"]
 mod targets;
 
 use std::ffi::CString;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use coverage::Coverage;
 use rte_hotplug::proto::eal::EalRequest;
 use rte_hotplug::proto::uevent::{Action, Uevent};
 use rte_hotplug::proto::wire::{Device, Hello, Message, Reply, Request, Step};
@@ -69,19 +74,45 @@ fn run(name: &str, target: fn(&[u8]), seeds: &[Vec<u8>]) {
     let variable =
         |name, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
     let (seed, seconds) = (variable("FUZZ_SEED", 20_261_121), variable("FUZZ_SECONDS", 1));
+    if let Some(corpus) = std::env::var_os("FUZZ_CORPUS") {
+        write_seeds(&Path::new(&corpus).join(name), seeds);
+    }
     let end = Instant::now() + Duration::from_secs(seconds);
     let (mut random, mut executions) = (Random(seed), 0_u64);
+    let (mut inputs, mut coverage) = (seeds.to_vec(), Coverage::new());
     // They are right as they are.
-    seeds.iter().for_each(|seed| target(seed));
+    for seed in seeds {
+        coverage.reaches_more(target, seed);
+    }
+    let by_seeds = coverage.regions();
     while executions % 1024 != 0 || Instant::now() < end {
-        let input = mutate(&mut random, seeds);
-        if catch_unwind(|| target(&input)).is_err() {
-            panic!("{name}: execution {executions} of seed {seed}: \"{}\"", input.escape_ascii());
+        let input = mutate(&mut random, &inputs);
+        match catch_unwind(AssertUnwindSafe(|| coverage.reaches_more(target, &input))) {
+            Ok(true) => inputs.push(input),
+            Ok(false) => {}
+            Err(_) => {
+                panic!(
+                    "{name}: execution {executions} of seed {seed}: \"{}\"",
+                    input.escape_ascii()
+                )
+            }
         }
         executions += 1;
     }
-    println!("fuzz: {name}: {executions} executions, seed {seed}");
+    print!("fuzz: {name}: {executions} executions, seed {seed}");
+    if cfg!(fuzz_coverage) {
+        print!(", {} regions reached, {by_seeds} by valid inputs", coverage.regions());
+        assert!(by_seeds > 0);
+    }
+    println!();
     assert!(executions > 0);
+}
+
+fn write_seeds(directory: &Path, seeds: &[Vec<u8>]) {
+    std::fs::create_dir_all(directory).unwrap();
+    for (number, seed) in seeds.iter().enumerate() {
+        std::fs::write(directory.join(format!("seed-{number}")), seed).unwrap();
+    }
 }
 
 fn device() -> Device {
