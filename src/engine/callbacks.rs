@@ -94,13 +94,12 @@ impl<E> Callbacks<E> {
         // Dropped last, with no lock held: what it was registered with may call us.
         let matching: Vec<_>;
         let mut list = self.list.lock();
-        let me = ThreadId::current();
         matching = list.iter().filter(|c| c.matches(subject, id)).cloned().collect();
         if matching.is_empty() {
             return Err(Error::new(Kind::NotFound, "event callback: no such registration"));
         }
         // A callback starts only with the list locked, so what rests now stays at rest.
-        if matching.iter().any(|c| c.state.lock().running.iter().any(|t| *t != me)) {
+        if matching.iter().any(|c| c.state.lock().running.iter().any(|t| t.is_elsewhere())) {
             return Err(Error::new(
                 Kind::Again,
                 "event callback: it runs in another thread: unregister it again when it is done",
@@ -160,8 +159,7 @@ struct Running<'a>(&'a Mutex<State>);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         let mut state = self.0.lock();
-        let me = ThreadId::current();
-        if let Some(at) = state.running.iter().rposition(|t| *t == me) {
+        if let Some(at) = state.running.iter().rposition(|t| t.is_here()) {
             state.running.remove(at);
         }
     }

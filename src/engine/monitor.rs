@@ -7,9 +7,10 @@
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
+use std::sync::{self, Condvar, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::callbacks::{Callbacks, Event};
 use super::counters::counters;
@@ -63,7 +64,9 @@ pub trait Reactions {
 /// The monitor.
 #[derive(Default)]
 pub struct Monitor {
-    state: Mutex<State>,
+    /// Threads wait for it all the time, and are not in a forked child: `parking_lot` would wake them there
+    /// in place of the child's.
+    state: sync::Mutex<State>,
     /// There is room in the queue, something in it, or the end.
     changed: Condvar,
     /// What was seen.
@@ -83,6 +86,8 @@ struct State {
     start: u64,
     /// Which threads deliver.
     generation: u64,
+    /// How many threads wait for a change; in a forked child its parent's count as well.
+    waiting: usize,
 }
 
 /// Something to deliver.
@@ -161,7 +166,7 @@ impl Monitor {
     /// Begins with what the source shows; to be called before [`Self::watch`].
     pub fn begin<S: UeventSource>(&self, mut source: S) -> Result<Reader<S>> {
         let snapshot = source.snapshot()?;
-        let mut state = self.state.lock();
+        let mut state = self.state();
         state.tracker.begin(snapshot);
         state.stopping = false;
         state.start += 1;
@@ -170,55 +175,55 @@ impl Monitor {
 
     /// Ends it: what the kernel has told and was not delivered is forgotten.
     pub fn stop(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         state.stopping = true;
         state.tracker = Tracker::default();
         state.queue.retain(|item| matches!(item, Item::Leaving(_)));
         state.size = state.queue.iter().map(Item::size).sum();
-        self.changed.notify_all();
+        state.notify(&self.changed);
     }
 
     /// Forgets all that was not delivered.
     pub fn forget_queued(&self) {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         state.queue.clear();
         state.size = 0;
-        self.changed.notify_all();
+        state.notify(&self.changed);
     }
 
     /// When devices are announced, from the next event on.
     pub fn set_policy(&self, policy: Policy) {
-        self.state.lock().policy = policy;
+        self.state().policy = policy;
     }
 
     /// When devices are announced.
     pub fn policy(&self) -> Policy {
-        self.state.lock().policy
+        self.state().policy
     }
 
     /// Keeps events as the kernel tells them, from the next one on, if there are callbacks for them.
     pub fn keep_uevents(&self, wanted_by: &Callbacks<Uevent>) {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         state.with_uevents = !wanted_by.is_empty();
     }
 
     /// The kernel asks for a device back: told now, by the caller. Its removal is not told again.
     pub fn requested(&self, device: &CStr) {
-        self.state.lock().tracker.requested(device);
+        self.state().tracker.requested(device);
     }
 
     /// A device is being attached: whatever was told of its removal is over.
     pub fn attaching(&self, device: &CStr) {
-        self.state.lock().tracker.attaching(device);
+        self.state().tracker.attaching(device);
     }
 
     /// A device has faulted: its removal is told unless it has been. Whether it is.
     pub fn report_fault(&self, device: &CStr) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         let is_news = state.tracker.faulted(device);
         if is_news {
             state.push(Item::Leaving(device.to_owned()));
-            self.changed.notify_all();
+            state.notify(&self.changed);
         } else {
             self.counters.repeated.add();
         }
@@ -227,7 +232,7 @@ impl Monitor {
 
     /// The same, to be delivered in its turn. The kernel repeats it: one in the queue is enough.
     pub fn queue_request(&self, device: &CStr) {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         state.tracker.requested(device);
         let same = |item: &Item| matches!(item, Item::Leaving(queued) if **queued == *device);
         if state.queue.iter().any(same) {
@@ -235,7 +240,7 @@ impl Monitor {
             return;
         }
         state.push(Item::Leaving(device.to_owned()));
-        self.changed.notify_all();
+        state.notify(&self.changed);
     }
 
     /// Delivers what is queued, `at_most` so many: whether there is more.
@@ -259,38 +264,50 @@ impl Monitor {
                 uevents.process(event.subsystem(), &event);
             }
         }
-        !self.state.lock().queue.is_empty()
+        !self.state().queue.is_empty()
     }
 
     /// Waits until something is queued: `false` when the thread that delivers is to end, see
     /// [`Self::end_delivery`].
     pub fn wait_for_item(&self, generation: u64) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         while state.queue.is_empty() && state.generation == generation {
-            self.changed.wait(&mut state);
+            state = self.wait(state);
         }
         state.generation == generation
     }
 
     /// Whether something is to be delivered.
     pub fn has_queued(&self) -> bool {
-        !self.state.lock().queue.is_empty()
+        !self.state().queue.is_empty()
     }
 
     /// Names the threads that deliver from now on.
     pub fn generation(&self) -> u64 {
-        self.state.lock().generation
+        self.state().generation
     }
 
     /// Ends the threads that deliver.
     pub fn end_delivery(&self) {
-        self.state.lock().generation += 1;
-        self.changed.notify_all();
+        let mut state = self.state();
+        state.generation += 1;
+        state.notify(&self.changed);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.waiting += 1;
+        let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        state.waiting -= 1;
+        state
     }
 
     /// Whether what is queued will be delivered.
     fn wake(&self, reactions: &dyn Reactions) -> bool {
-        self.state.lock().queue.is_empty() || reactions.wake()
+        self.state().queue.is_empty() || reactions.wake()
     }
 
     fn accept<S: UeventSource>(
@@ -302,7 +319,7 @@ impl Monitor {
         self.counters.received.add();
         let is_removal = event.action() == Action::Remove;
         let news = {
-            let mut state = self.state.lock();
+            let mut state = self.state();
             let policy = state.policy;
             state.tracker.accept(event, policy, |device| reader.source.look(device))
         };
@@ -324,7 +341,7 @@ impl Monitor {
             }
         };
         let missed = {
-            let mut state = self.state.lock();
+            let mut state = self.state();
             let policy = state.policy;
             state.tracker.catch_up(snapshot, policy)
         };
@@ -338,11 +355,11 @@ impl Monitor {
 
     /// Looks which functions they are that events have told of: the next at that address differs.
     fn look_at_unseen<S: UeventSource>(&self, reader: &Mutex<Reader<S>>) {
-        let unseen = self.state.lock().tracker.unseen();
+        let unseen = self.state().tracker.unseen();
         for device in unseen {
             let function = reader.lock().source.look(&device);
             if let Some(function) = function {
-                self.state.lock().tracker.seen(&device, &function);
+                self.state().tracker.seen(&device, &function);
             }
         }
     }
@@ -361,38 +378,38 @@ impl Monitor {
         if news.event.seqnum() == 0 {
             self.counters.recovered.add();
         }
-        let mut state = self.state.lock();
+        let mut state = self.state();
         let event = state.with_uevents.then_some(news.event);
         if state.stopping {
             return;
         }
         if event.is_some() || news.notice.is_some() {
             state.push(Item::Kernel { event, notice: news.notice });
-            self.changed.notify_all();
+            state.notify(&self.changed);
         }
     }
 
     fn take(&self) -> Option<Item> {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         let item = state.queue.pop_front()?;
         let was_full = state.size >= QUEUE_LIMIT;
         state.size -= item.size();
         if was_full && state.size < QUEUE_LIMIT {
-            self.changed.notify_all();
+            state.notify(&self.changed);
         }
         Some(item)
     }
 
     fn has_room(&self, start: u64) -> bool {
-        let state = self.state.lock();
+        let state = self.state();
         state.size < QUEUE_LIMIT && state.is_watched(start)
     }
 
     /// Whether the reader may go on.
     fn wait_for_room(&self, start: u64) -> bool {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         while state.size >= QUEUE_LIMIT && state.is_watched(start) {
-            self.changed.wait(&mut state);
+            state = self.wait(state);
         }
         state.is_watched(start)
     }
@@ -402,6 +419,13 @@ impl State {
     /// Whether the monitor runs, and has not been started anew.
     fn is_watched(&self, start: u64) -> bool {
         !self.stopping && self.start == start
+    }
+
+    /// A system call, so only if anybody waits.
+    fn notify(&self, changed: &Condvar) {
+        if self.waiting > 0 {
+            changed.notify_all();
+        }
     }
 
     fn push(&mut self, item: Item) {

@@ -22,23 +22,34 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// Closes `fd` in every child that is forked from now on.
 pub fn close_in_child(fd: RawFd) {
+    notice();
+    DESCRIPTORS.with(|list| list.push(fd));
+}
+
+/// The descriptor is about to be closed. If somebody else has closed it, another one of ours may have
+/// its number by now: that one stays.
+pub fn forget(fd: RawFd) {
+    DESCRIPTORS.with(|list| {
+        if let Some(at) = list.iter().position(|kept| *kept == fd) {
+            list.swap_remove(at);
+        }
+    });
+}
+
+/// How many forks lie between the process that asked first and this one: what was made at another count
+/// belongs to another process.
+pub fn count() -> u32 {
+    notice();
+    FORKS.load(Ordering::Relaxed)
+}
+
+/// Takes notice of forks from now on.
+fn notice() {
     static HOOKS: Once = Once::new();
     HOOKS.call_once(|| {
         // SAFETY: three functions that do nothing but lock, close and unlock.
         unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
     });
-    DESCRIPTORS.with(|list| list.push(fd));
-}
-
-/// The descriptor is about to be closed.
-pub fn forget(fd: RawFd) {
-    DESCRIPTORS.with(|list| list.retain(|kept| *kept != fd));
-}
-
-/// How many forks lie between the process that started and this one: what was made at another count
-/// belongs to another process.
-pub fn count() -> u32 {
-    FORKS.load(Ordering::Relaxed)
 }
 
 impl Descriptors {
