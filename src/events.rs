@@ -5,7 +5,6 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use nix::sys::eventfd::EventFd;
 use parking_lot::Mutex;
@@ -23,13 +22,12 @@ use crate::ports::DeviceState;
 use crate::process::{Mode, Process, process};
 use crate::proto::pci::Address;
 use crate::proto::uevent::{Action, Uevent};
+use crate::sys::netlink::UeventSocket;
 use crate::sys::sysfs::PciDevices;
 use crate::sys::{fork, thread};
 
 /// How many events are delivered before the interrupt thread may do something else.
 const AT_A_TIME: usize = 32;
-/// How long the interrupt thread has to take events, before the reader does.
-const COURTESY: Duration = Duration::from_millis(1);
 
 /// The threads of this process's device events.
 #[derive(Default)]
@@ -51,8 +49,6 @@ struct Watch {
 struct Running {
     thread: JoinHandle<()>,
     stop: Arc<EventFd>,
-    /// Where EAL's interrupt thread reads too.
-    interrupt: Option<Interrupt>,
 }
 
 /// What the kernel's events are read with, while the monitor runs.
@@ -79,7 +75,7 @@ impl Process {
         let mut watch = self.events.watch.lock();
         watch.forget_if_forked();
         if watch.users == 0 {
-            watch.running = Some(self.watch_kernel(mode)?);
+            watch.running = Some(self.watch_kernel()?);
             log::debug!("uevent monitor: started");
         }
         watch.users += 1;
@@ -190,35 +186,17 @@ impl Process {
         }
     }
 
-    fn watch_kernel(&'static self, mode: Mode) -> Result<Running> {
-        let source = KernelEvents::open()?;
-        let socket = source.socket();
-        let interrupt = match (mode, socket) {
-            (Mode::Hosted(platform), Some(socket)) => {
-                Interrupt::watch(platform.hosted.eal, socket, read_and_deliver)
-            }
-            _ => None,
-        };
-        let courtesy = if interrupt.is_some() { COURTESY } else { Duration::ZERO };
-        let started = self.start_reader(source, courtesy);
-        match started {
-            Ok((thread, stop)) => Ok(Running { thread, stop, interrupt }),
-            Err(error) => {
-                self.engine.monitor.stop();
-                if let Some(interrupt) = interrupt {
-                    interrupt.forget();
-                }
-                Err(error)
-            }
+    fn watch_kernel(&'static self) -> Result<Running> {
+        let source = KernelEvents::open(share_with_interrupts)?;
+        let started = self.start_reader(source);
+        if started.is_err() {
+            self.engine.monitor.stop();
         }
+        started
     }
 
-    fn start_reader(
-        &'static self,
-        source: KernelEvents,
-        courtesy: Duration,
-    ) -> Result<(JoinHandle<()>, Arc<EventFd>)> {
-        let (waiter, stop) = source.waiter(courtesy)?;
+    fn start_reader(&'static self, source: KernelEvents) -> Result<Running> {
+        let (waiter, stop) = source.waiter()?;
         let reader = Arc::new(Mutex::new(self.engine.monitor.begin(source)?));
         let watched = reader.clone();
         let thread = thread::start("hotplug-uevent", move || {
@@ -226,17 +204,14 @@ impl Process {
         });
         let thread = thread.map_err(|e| no_thread(&e))?;
         *self.events.reader.lock() = Some(reader);
-        Ok((thread, stop))
+        Ok(Running { thread, stop })
     }
 
     fn end_watch(&self, watch: &mut Watch) {
         watch.users = 0;
         self.engine.monitor.stop();
         self.events.reader.lock().take();
-        if let Some(Running { thread, stop, interrupt }) = watch.running.take() {
-            if let Some(interrupt) = interrupt {
-                interrupt.forget();
-            }
+        if let Some(Running { thread, stop }) = watch.running.take() {
             // A full counter wakes as well.
             let _ = stop.write(1);
             // It runs no callbacks, so it ends soon; it does not panic.
@@ -344,9 +319,14 @@ impl Watch {
     }
 }
 
-/// The socket is readable.
-fn read_and_deliver() {
-    process().read_and_deliver();
+/// Lets EAL's interrupt thread read the socket too.
+fn share_with_interrupts(socket: Arc<UeventSocket>) -> Option<Interrupt> {
+    match process().host_mode()? {
+        Mode::Hosted(platform) => {
+            Interrupt::watch(platform.hosted.eal, socket, || process().read_and_deliver())
+        }
+        Mode::Embedded(_) | Mode::Forwarding(_) => None,
+    }
 }
 
 /// A turn on the interrupt thread: whether there is more.

@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::engine::tracker::Snapshot;
 use crate::error::{Error, Kind, Result};
+use crate::hosted::interrupt::Interrupt;
 use crate::ports::{Incoming, UeventSource, UeventWaiter};
 use crate::proto::pci::Function;
 use crate::proto::uevent::{MAX_MESSAGE, Malformed, Uevent};
@@ -24,61 +25,71 @@ use crate::sys::sysfs::{self, PciDevices};
 const SOCKET_BUFFER: usize = 64 << 20;
 /// How long to wait before a socket is opened again.
 const REOPEN: Duration = Duration::from_millis(100);
+/// How long the interrupt thread has to take what has come, before the reader does.
+const COURTESY: Duration = Duration::from_millis(1);
+
+/// Lets the interrupt thread take what comes too, where there is one.
+pub type Share = fn(Arc<UeventSocket>) -> Option<Interrupt>;
 
 /// The kernel's events.
 pub struct KernelEvents {
-    socket: Arc<Socket>,
+    listening: Arc<Mutex<Option<Listening>>>,
+    share: Share,
     pci: PciDevices,
     buffer: Box<[u8; MAX_MESSAGE]>,
 }
 
 /// The socket, as far as there is one: a broken one is opened again.
-#[derive(Default)]
-struct Socket(Mutex<Option<Arc<UeventSocket>>>);
+struct Listening {
+    socket: Arc<UeventSocket>,
+    /// Where EAL's interrupt thread reads too.
+    interrupt: Option<Interrupt>,
+}
 
 /// Waits for the kernel's events.
 pub struct KernelWaiter {
-    socket: Arc<Socket>,
+    listening: Arc<Mutex<Option<Listening>>>,
     stop: Arc<EventFd>,
-    /// How long somebody else has to take what has come.
-    courtesy: Duration,
 }
 
 impl KernelEvents {
     /// Begins to listen.
-    pub fn open() -> Result<Self> {
-        let socket =
-            UeventSocket::open(SOCKET_BUFFER).map_err(|e| cannot("listen to the kernel", e))?;
-        log::debug!("uevent monitor: the kernel keeps up to {} bytes of events", socket.room());
+    pub fn open(share: Share) -> Result<Self> {
+        let listening = listen(share).map_err(|e| cannot("listen to the kernel", e))?;
+        let room = listening.socket.room();
+        log::debug!("uevent monitor: the kernel keeps up to {room} bytes of events");
         Ok(Self {
-            socket: Arc::new(Socket(Mutex::new(Some(Arc::new(socket))))),
+            listening: Arc::new(Mutex::new(Some(listening))),
+            share,
             pci: PciDevices::from_environment(),
             buffer: Box::new([0; MAX_MESSAGE]),
         })
     }
 
-    /// A waiter for it, and what ends that: write to it. For so long the waiter leaves what has come to
-    /// somebody else.
-    pub fn waiter(&self, courtesy: Duration) -> Result<(KernelWaiter, Arc<EventFd>)> {
+    /// A waiter for it, and what ends that: write to it.
+    pub fn waiter(&self) -> Result<(KernelWaiter, Arc<EventFd>)> {
         let stop = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
         let stop = Arc::new(stop.map_err(|e| cannot("make an eventfd", e))?);
-        Ok((KernelWaiter { socket: self.socket.clone(), stop: stop.clone(), courtesy }, stop))
+        Ok((KernelWaiter { listening: self.listening.clone(), stop: stop.clone() }, stop))
     }
 
-    /// The socket, for somebody else who waits for it.
-    pub fn socket(&self) -> Option<Arc<UeventSocket>> {
-        self.socket.0.lock().clone()
+    /// Listens anew: whatever was sent meanwhile is lost.
+    fn listen_again(&self) -> Incoming {
+        let Ok(listening) = listen(self.share) else { return Incoming::Nothing };
+        *self.listening.lock() = Some(listening);
+        Incoming::Lost
     }
+}
+
+fn listen(share: Share) -> nix::Result<Listening> {
+    let socket = Arc::new(UeventSocket::open(SOCKET_BUFFER)?);
+    Ok(Listening { socket: socket.clone(), interrupt: share(socket) })
 }
 
 impl UeventSource for KernelEvents {
     fn receive(&mut self) -> Incoming {
-        let Some(socket) = self.socket() else {
-            let Ok(again) = UeventSocket::open(SOCKET_BUFFER) else { return Incoming::Nothing };
-            *self.socket.0.lock() = Some(Arc::new(again));
-            // Whatever was sent meanwhile.
-            return Incoming::Lost;
-        };
+        let socket = self.listening.lock().as_ref().map(|listening| listening.socket.clone());
+        let Some(socket) = socket else { return self.listen_again() };
         match socket.receive(&mut self.buffer[..]) {
             Ok(Received::Nothing) => Incoming::Nothing,
             Ok(Received::Message(length)) => match Uevent::parse(&self.buffer[..length]) {
@@ -89,10 +100,10 @@ impl UeventSource for KernelEvents {
             Ok(Received::Foreign) => Incoming::Foreign,
             Ok(Received::Overrun) => Incoming::Lost,
             Err(errno) => {
-                log::error!("uevent monitor: its socket broke: {}; opening it again", errno.desc());
-                // Somebody has closed it: its number may be something else's by now.
-                std::mem::forget(socket);
-                *self.socket.0.lock() = None;
+                // Somebody has closed it: EAL must not look at its number any more.
+                let broken = self.listening.lock().take();
+                drop(broken);
+                log::error!("uevent monitor: its socket broke: {}; opening another", errno.desc());
                 Incoming::Nothing
             }
         }
@@ -107,8 +118,9 @@ impl UeventSource for KernelEvents {
         let since = sysfs::uevent_seqnum().unwrap_or(0);
         let names = match self.pci.list() {
             Err(error) if error.kind() != ErrorKind::NotFound => {
+                let code = -error.raw_os_error().unwrap_or(libc::EIO);
                 let why = format!("uevent monitor: cannot list PCI devices: {error}");
-                return Err(Error::new(Kind::NotFound, why));
+                return Err(Error::new(Kind::Code(code), why));
             }
             // A machine without PCI has none.
             listed => listed.unwrap_or_default(),
@@ -123,7 +135,11 @@ impl UeventSource for KernelEvents {
 
 impl UeventWaiter for KernelWaiter {
     fn wait(&self, limit: Option<Duration>) -> bool {
-        let socket = self.socket.0.lock().clone();
+        let listening = self.listening.lock().as_ref().map(|listening| {
+            let courtesy = if listening.interrupt.is_some() { COURTESY } else { Duration::ZERO };
+            (listening.socket.clone(), courtesy)
+        });
+        let (socket, courtesy) = listening.unzip();
         let limit = if socket.is_some() { limit } else { Some(REOPEN) };
         let readable = match &socket {
             Some(socket) => vec![self.stop.as_fd(), socket.as_fd()],
@@ -131,7 +147,7 @@ impl UeventWaiter for KernelWaiter {
         };
         match ready(&readable, limit) {
             Some(0) => false,
-            Some(_) => ready(&[self.stop.as_fd()], Some(self.courtesy)).is_none(),
+            Some(_) => ready(&[self.stop.as_fd()], courtesy).is_none(),
             None => true,
         }
     }

@@ -2,11 +2,11 @@
 
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsFd, AsRawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
 use super::host::{Eal, InterruptCallback as Callback};
-use crate::sys::netlink::UeventSocket;
 
 /// `RTE_INTR_HANDLE_DEV_EVENT`: EAL itself does not read the descriptor. The same in 21.11 … 26.07.
 const DEVICE_EVENTS: c_int = 9;
@@ -29,7 +29,8 @@ struct Functions {
         unsafe extern "C" fn(*mut c_void, Callback, *mut c_void, Unregistered) -> c_int,
 }
 
-/// A socket that EAL's interrupt thread watches.
+/// A descriptor that EAL's interrupt thread watches, until this is dropped: work that is being done goes
+/// on.
 pub struct Interrupt {
     registration: NonNull<Registration>,
 }
@@ -42,13 +43,19 @@ unsafe impl Send for Interrupt {}
 struct Registration {
     functions: Functions,
     handle: NonNull<c_void>,
-    _socket: Arc<UeventSocket>,
-    work: fn(),
+    _descriptor: Arc<dyn AsFd + Send + Sync>,
+    work: Work,
 }
 
+type Work = Box<dyn Fn() + Send + Sync>;
+
 impl Interrupt {
-    /// Lets EAL do the work whenever the socket is readable; `None` where EAL cannot.
-    pub fn watch(eal: &Eal, socket: Arc<UeventSocket>, work: fn()) -> Option<Self> {
+    /// Lets EAL do the work whenever the descriptor is readable; `None` where EAL cannot.
+    pub fn watch(
+        eal: &Eal,
+        watched: Arc<dyn AsFd + Send + Sync>,
+        work: impl Fn() + Send + Sync + 'static,
+    ) -> Option<Self> {
         let functions = Functions {
             alloc: eal.intr_alloc?,
             free: eal.intr_free?,
@@ -58,12 +65,12 @@ impl Interrupt {
             unregister: eal.intr_unregister?,
             unregister_later: eal.intr_unregister_later?,
         };
-        let descriptor = socket.as_fd().as_raw_fd();
+        let descriptor = watched.as_fd().as_raw_fd();
         // SAFETY: asks for a private handle.
         let handle = NonNull::new(unsafe { (functions.alloc)(0) })?;
-        let registration =
-            Box::leak(Box::new(Registration { functions, handle, _socket: socket, work })).into();
-        let this = Self { registration };
+        let work = Box::new(work);
+        let registration = Registration { functions, handle, _descriptor: watched, work };
+        let registration: NonNull<_> = Box::leak(Box::new(registration)).into();
         let (handle, argument) = (handle.as_ptr(), registration.as_ptr().cast());
         // SAFETY: a handle of EAL's; the callback's argument lives until it is unregistered.
         let code = unsafe {
@@ -75,15 +82,16 @@ impl Interrupt {
             }
         };
         if code == 0 {
-            return Some(this);
+            return Some(Self { registration });
         }
         // SAFETY: it was not registered.
         unsafe { drop_registration(registration) };
         None
     }
+}
 
-    /// Watches it no longer; work that is being done goes on.
-    pub fn forget(self) {
+impl Drop for Interrupt {
+    fn drop(&mut self) {
         // SAFETY: alive until it is unregistered, here or by EAL when the work is done.
         let Registration { functions, handle, .. } = unsafe { self.registration.as_ref() };
         let (functions, handle) = (*functions, handle.as_ptr());
@@ -107,7 +115,7 @@ extern "C" fn ready(argument: *mut c_void) {
     // SAFETY: the registration's own, which lives while it is registered.
     let registration = unsafe { &*argument.cast::<Registration>() };
     // A panic must not reach EAL. It has been reported by the panic hook.
-    let _ = std::panic::catch_unwind(registration.work);
+    let _ = catch_unwind(AssertUnwindSafe(&registration.work));
 }
 
 extern "C" fn unregistered(_handle: *mut c_void, argument: *mut c_void) {

@@ -1,6 +1,7 @@
 //! The socket on which the kernel announces device events.
 
 use std::io::IoSliceMut;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -8,14 +9,19 @@ use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType,
     UnixCredentials, bind, getsockopt, recvmsg, setsockopt, socket, sockopt,
 };
+use nix::sys::stat::fstat;
 
 use super::fork;
 
 /// The multicast group of the kernel's own events; udev's are in another one.
 const KERNEL_GROUP: u32 = 1;
 
-/// A socket for device events; a forked child does not keep it.
-pub struct UeventSocket(OwnedFd);
+/// A socket for device events; a forked child does not keep it. Somebody may close it, as programs do
+/// that close all they do not know: its number may be somebody else's descriptor then.
+pub struct UeventSocket {
+    fd: ManuallyDrop<OwnedFd>,
+    inode: u64,
+}
 
 /// What came out of it.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,23 +53,38 @@ impl UeventSocket {
         }
         setsockopt(&fd, sockopt::PassCred, &true)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))?;
+        let inode = fstat(&fd)?.st_ino;
         fork::close_in_child(fd.as_raw_fd());
-        Ok(Self(fd))
+        Ok(Self { fd: ManuallyDrop::new(fd), inode })
+    }
+
+    /// Whether nobody has closed it.
+    fn is_open(&self) -> bool {
+        fstat(&*self.fd).is_ok_and(|status| status.st_ino == self.inode)
     }
 
     /// How much the kernel keeps for us.
     pub fn room(&self) -> usize {
-        getsockopt(&self.0, sockopt::RcvBuf).unwrap_or(0)
+        getsockopt(&*self.fd, sockopt::RcvBuf).unwrap_or(0)
     }
 
     /// Takes the next message.
     pub fn receive(&self, buffer: &mut [u8]) -> nix::Result<Received> {
+        match self.take(buffer)? {
+            Received::Message(length) => Ok(Received::Message(length)),
+            // Not asked before each message: callbacks wait for those.
+            _ if !self.is_open() => Err(Errno::EBADF),
+            other => Ok(other),
+        }
+    }
+
+    fn take(&self, buffer: &mut [u8]) -> nix::Result<Received> {
         let room = buffer.len();
         let mut space = nix::cmsg_space!(UnixCredentials);
         let mut parts = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
         let message = loop {
-            match recvmsg::<NetlinkAddr>(self.0.as_raw_fd(), &mut parts, Some(&mut space), flags) {
+            match recvmsg::<NetlinkAddr>(self.fd.as_raw_fd(), &mut parts, Some(&mut space), flags) {
                 Ok(message) => break message,
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return Ok(Received::Nothing),
@@ -86,13 +107,17 @@ impl UeventSocket {
 
 impl AsFd for UeventSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 }
 
 impl Drop for UeventSocket {
     fn drop(&mut self) {
-        fork::forget(self.0.as_raw_fd());
+        fork::forget(self.fd.as_raw_fd());
+        if self.is_open() {
+            // SAFETY: taken once, and not used afterwards.
+            drop(unsafe { ManuallyDrop::take(&mut self.fd) });
+        }
     }
 }
 
