@@ -193,7 +193,8 @@ void rte_dev_event_callback_process(const char *device_name,
  * every PCI device is told to the callbacks that are registered for it, in order: on DPDK's interrupt
  * thread, embedded on a thread of its own. Slow callbacks lose nothing. Only messages of the kernel
  * are believed. When the kernel has lost events because they came faster than anybody could take them,
- * the devices are looked at and what was missed is told.
+ * the devices are looked at and what was missed is told. In a forked child it does not run, and can be
+ * started: callbacks are called there on a thread of its own, as DPDK's is the parent's.
  *
  * @return
  *   0: it runs;
@@ -286,7 +287,8 @@ int rte_eal_init(int argc,
  * Ends DPDK, or the embedded runtime: every attached device is detached, but for those whose driver
  * fails to remove them, which are logged.
  *
- * Buses and drivers that the application registered stay registered.
+ * Buses and drivers that the application registered stay registered. Event callbacks that run are waited
+ * for, unless this is called inside of one; no further event is told.
  *
  * @return
  *   0 on success; -EFAULT as DPDK; -EIO on a defect of this library.

@@ -16,6 +16,8 @@ use crate::engine::states;
 use crate::engine::tracker::is_user_driver;
 use crate::error::{Error, Kind, Result};
 use crate::hosted::alarm::Alarm;
+use crate::hosted::doorbell::Doorbell;
+use crate::hosted::host::Eal;
 use crate::hosted::interrupt::Interrupt;
 use crate::kernel::KernelEvents;
 use crate::ports::DeviceState;
@@ -56,11 +58,19 @@ type KernelReader = Arc<Mutex<Reader<KernelEvents>>>;
 
 /// Who calls callbacks.
 #[derive(Default)]
-enum Delivery {
+struct Delivery {
+    by: Deliverer,
+    /// How many forks there had been: a child does not have what its parent has started.
+    forks: u32,
+}
+
+#[derive(Default)]
+enum Deliverer {
     #[default]
-    None,
+    Nobody,
     Alarm(Alarm),
-    Thread(JoinHandle<()>, u32),
+    Doorbell(Doorbell),
+    Thread(JoinHandle<()>),
 }
 
 impl Process {
@@ -101,10 +111,7 @@ impl Process {
     /// (`rte_dev_event_callback_process`).
     pub fn report_event(&'static self, device: &CStr, event: Event) -> Result<()> {
         let mode = self.mode()?;
-        let on_interrupt = match mode {
-            Mode::Hosted(platform) => platform.hosted.eal.is_interrupt_thread(),
-            Mode::Embedded(_) | Mode::Forwarding(_) => false,
-        };
+        let on_interrupt = self.interrupts(mode).is_some_and(Eal::is_interrupt_thread);
         let wanted_back = match event {
             Event::Remove => Address::canonical(device).filter(|n| is_wanted_back(n, on_interrupt)),
             Event::Add => None,
@@ -171,18 +178,37 @@ impl Process {
         drop(watch);
         self.end_fault_handling();
         self.engine.monitor.forget_queued();
+        self.end_delivery();
+    }
+
+    /// No callback is called any more, but for one that is here.
+    fn end_delivery(&'static self) {
         let delivery = std::mem::take(&mut *self.events.delivery.lock());
-        match delivery {
-            Delivery::None => {}
-            Delivery::Alarm(alarm) => alarm.cancel(),
-            Delivery::Thread(thread, forks) => {
+        if delivery.forks != fork::count() {
+            return std::mem::forget(delivery);
+        }
+        match delivery.by {
+            Deliverer::Nobody => {}
+            Deliverer::Alarm(alarm) => alarm.cancel(),
+            Deliverer::Doorbell(doorbell) => {
+                drop(doorbell);
+                Interrupt::settle();
+            }
+            Deliverer::Thread(thread) => {
                 self.engine.monitor.end_delivery();
-                let is_here = thread.thread().id() == std::thread::current().id();
-                if forks == fork::count() && !is_here {
+                if thread.thread().id() != std::thread::current().id() {
                     // It does not panic.
                     let _ = thread.join();
                 }
             }
+        }
+    }
+
+    /// The EAL whose interrupt thread is in this process, if there is one.
+    fn interrupts(&self, mode: Mode) -> Option<&'static Eal> {
+        match mode {
+            Mode::Hosted(platform) if !self.eal_is_parents() => Some(platform.hosted.eal),
+            _ => None,
         }
     }
 
@@ -239,44 +265,46 @@ impl Process {
     /// Chooses who calls callbacks, and starts it.
     pub(crate) fn prepare_delivery(&'static self, mode: Mode) -> Result<()> {
         let mut delivery = self.events.delivery.lock();
-        let stands = match &*delivery {
-            Delivery::None => false,
-            Delivery::Alarm(_) => true,
-            Delivery::Thread(_, forks) => *forks == fork::count(),
-        };
-        if stands {
-            return Ok(());
+        let (eal, forks) = (self.interrupts(mode), fork::count());
+        if matches!(delivery.by, Deliverer::Nobody) || delivery.forks != forks {
+            let by = match eal.and_then(|eal| Alarm::of(eal, deliver_some)) {
+                Some(alarm) => Deliverer::Alarm(alarm),
+                None => Deliverer::Thread(self.start_delivery()?),
+            };
+            // A thread that is not here after a fork is none to wait for.
+            std::mem::forget(std::mem::replace(&mut *delivery, Delivery { by, forks }));
         }
-        let alarm = match mode {
-            Mode::Hosted(platform) => Alarm::of(platform.hosted.eal, deliver_some),
-            _ => None,
-        };
-        let prepared = match alarm {
-            Some(alarm) => Delivery::Alarm(alarm),
-            None => {
-                let generation = self.engine.monitor.generation();
-                let thread = thread::start("hotplug-events", move || {
-                    while self.engine.monitor.wait_for_item(generation) {
-                        // A defect has been reported by the panic hook.
-                        let _ = without_panic(|| self.deliver(1));
-                    }
-                });
-                Delivery::Thread(thread.map_err(|e| no_thread(&e))?, fork::count())
+        // EAL forgets what is watched before it starts.
+        let eal = eal.filter(|_| self.eal_was_started());
+        if let (Deliverer::Alarm(_), Some(eal)) = (&delivery.by, eal) {
+            if let Some(doorbell) = Doorbell::hang(eal, deliver_some) {
+                delivery.by = Deliverer::Doorbell(doorbell);
             }
-        };
-        // A thread that is not here after a fork is none to wait for.
-        std::mem::forget(std::mem::replace(&mut *delivery, prepared));
+        }
         Ok(())
+    }
+
+    fn start_delivery(&'static self) -> Result<JoinHandle<()>> {
+        let generation = self.engine.monitor.generation();
+        let thread = thread::start("hotplug-events", move || {
+            while self.engine.monitor.wait_for_item(generation) {
+                // A defect has been reported by the panic hook.
+                let _ = without_panic(|| self.deliver(1));
+            }
+        });
+        thread.map_err(|e| no_thread(&e))
     }
 
     /// Lets what is queued be delivered soon: whether that is possible.
     pub(crate) fn wake_delivery(&self) -> bool {
-        match &*self.events.delivery.lock() {
-            Delivery::Alarm(alarm) => alarm.arm(),
+        match &self.events.delivery.lock().by {
+            Deliverer::Alarm(alarm) => return alarm.arm(),
+            Deliverer::Doorbell(doorbell) => doorbell.ring(),
             // It waits for the queue itself.
-            Delivery::Thread(..) => true,
-            Delivery::None => false,
+            Deliverer::Thread(_) => {}
+            Deliverer::Nobody => return false,
         }
+        true
     }
 
     fn deliver(&'static self, at_most: usize) -> bool {
@@ -319,14 +347,10 @@ impl Watch {
     }
 }
 
-/// Lets EAL's interrupt thread read the socket too.
+/// Lets EAL's interrupt thread read the socket too, if it is in this process.
 fn share_with_interrupts(socket: Arc<UeventSocket>) -> Option<Interrupt> {
-    match process().host_mode()? {
-        Mode::Hosted(platform) => {
-            Interrupt::watch(platform.hosted.eal, socket, || process().read_and_deliver())
-        }
-        Mode::Embedded(_) | Mode::Forwarding(_) => None,
-    }
+    let eal = process().host_mode().and_then(|mode| process().interrupts(mode))?;
+    Interrupt::watch(eal, socket, || process().read_and_deliver())
 }
 
 /// A turn on the interrupt thread: whether there is more.

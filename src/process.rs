@@ -1,7 +1,7 @@
 //! The process that this library lives in: which mode it is in, and everything it has.
 
 use std::ffi::{CStr, CString};
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use once_cell::sync::{Lazy, OnceCell};
 use parking_lot::Mutex;
@@ -21,7 +21,7 @@ use crate::ports::PciMemory;
 use crate::proto::wire::Device;
 use crate::recovery::Recovery;
 use crate::registry::Registry;
-use crate::sys::dl;
+use crate::sys::{dl, fork};
 
 /// Everything this library has in a process.
 #[derive(Default)]
@@ -53,6 +53,8 @@ pub struct Process {
     embedded: Mutex<Embedded>,
     /// What is known of the host's EAL: [`EAL_UNSEEN`] and so on.
     eal: AtomicU8,
+    /// How many forks there had been when it started.
+    eal_forks: AtomicU32,
     /// The host's buses turned out not to be laid out as its version has them.
     mistrusted: AtomicBool,
 }
@@ -166,6 +168,7 @@ impl Process {
         let Some(Mode::Hosted(platform)) = self.host_mode() else { return };
         match platform.hosted.check() {
             Ok(()) => {
+                self.eal_forks.store(fork::count(), Ordering::Relaxed);
                 self.eal.store(EAL_RUNS, Ordering::Release);
                 vdev::stop_listening();
                 self.join_group(&platform);
@@ -193,6 +196,16 @@ impl Process {
             }
             _ => false,
         }
+    }
+
+    /// Whether the host's start was seen, and not its end.
+    pub(crate) fn eal_was_started(&self) -> bool {
+        self.eal.load(Ordering::Acquire) == EAL_RUNS
+    }
+
+    /// Whether the host started before this process was forked: its threads are not here.
+    pub(crate) fn eal_is_parents(&self) -> bool {
+        self.eal_forks.load(Ordering::Relaxed) != fork::count()
     }
 
     /// The host's `rte_eal_init` is about to run: whether it does not run already.

@@ -82,7 +82,8 @@ unsafe fn init_embedded(argc: c_int, argv: *mut *mut c_char) -> Result<c_int> {
 /// Ends DPDK, or the embedded runtime: every attached device is detached, but for those whose driver
 /// fails to remove them, which are logged.
 ///
-/// Buses and drivers that the application registered stay registered.
+/// Buses and drivers that the application registered stay registered. Event callbacks that run are waited
+/// for, unless this is called inside of one; no further event is told.
 ///
 /// @return
 ///   0 on success; -EFAULT as DPDK; -EIO on a defect of this library.

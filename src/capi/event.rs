@@ -172,7 +172,8 @@ pub unsafe extern "C" fn rte_dev_event_callback_process(
 /// every PCI device is told to the callbacks that are registered for it, in order: on DPDK's interrupt
 /// thread, embedded on a thread of its own. Slow callbacks lose nothing. Only messages of the kernel
 /// are believed. When the kernel has lost events because they came faster than anybody could take them,
-/// the devices are looked at and what was missed is told.
+/// the devices are looked at and what was missed is told. In a forked child it does not run, and can be
+/// started: callbacks are called there on a thread of its own, as DPDK's is the parent's.
 ///
 /// @return
 ///   0: it runs;

@@ -1,10 +1,13 @@
 //! Work on EAL's interrupt thread whenever a descriptor is readable: no hand-over, unlike an alarm.
 
+use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::host::{Eal, InterruptCallback as Callback};
 
@@ -12,6 +15,17 @@ use super::host::{Eal, InterruptCallback as Callback};
 const DEVICE_EVENTS: c_int = 9;
 /// `-EAGAIN` of `rte_intr_callback_unregister`: the callback runs.
 const RUNS: c_int = -libc::EAGAIN;
+
+/// How long to wait before looking again whether the interrupt thread is done.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
+/// Whether the interrupt thread does work of ours.
+static WORKING: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// Whether it is this thread that does.
+    static WORKS: Cell<bool> = const { Cell::new(false) };
+}
 
 /// `rte_intr_unregister_callback_fn`
 type Unregistered = extern "C" fn(*mut c_void, *mut c_void);
@@ -88,6 +102,13 @@ impl Interrupt {
         unsafe { drop_registration(registration) };
         None
     }
+
+    /// Waits until none of the work is being done, unless this is a part of it.
+    pub fn settle() {
+        while WORKING.load(Ordering::Acquire) && !WORKS.get() {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
 }
 
 impl Drop for Interrupt {
@@ -114,8 +135,12 @@ impl Drop for Interrupt {
 extern "C" fn ready(argument: *mut c_void) {
     // SAFETY: the registration's own, which lives while it is registered.
     let registration = unsafe { &*argument.cast::<Registration>() };
+    WORKS.set(true);
+    WORKING.store(true, Ordering::Release);
     // A panic must not reach EAL. It has been reported by the panic hook.
     let _ = catch_unwind(AssertUnwindSafe(&registration.work));
+    WORKING.store(false, Ordering::Release);
+    WORKS.set(false);
 }
 
 extern "C" fn unregistered(_handle: *mut c_void, argument: *mut c_void) {

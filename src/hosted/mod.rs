@@ -4,6 +4,7 @@ pub mod alarm;
 pub mod apart;
 pub mod bus;
 pub mod devargs;
+pub mod doorbell;
 pub mod eal_socket;
 pub mod ethdev;
 pub mod host;
