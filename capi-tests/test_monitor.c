@@ -1,119 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The monitor of the kernel's device events, with events that the real kernel sends: writing to the
- * uevent file of a PCI function makes it announce whatever is asked for.
- */
+/* The monitor of the kernel's device events, with events that the real kernel sends. */
 
-#include <semaphore.h>
 #include <sys/resource.h>
-#include <time.h>
 
-#include "suite.h"
-
-#ifdef SUITE_HOSTED
-#include <rte_interrupts.h>
-#endif
-
-#define PCI_DEVICES "/sys/bus/pci/devices"
-#define UUID "6f2a1c9e-5b7d-4c55-9a38-3d2b9d2f7a10"
-
-/* So long a test waits for what must happen, in seconds. */
-#define PATIENCE 120
-
-/* A function of this machine. Nothing happens to it: the kernel only says so. */
-static char device[64], uevent_file[128];
-
-static bool find_device(void)
-{
-	DIR *directory = opendir(PCI_DEVICES);
-	struct dirent *entry;
-
-	while (directory != NULL && (entry = readdir(directory)) != NULL) {
-		if (entry->d_name[0] == '.')
-			continue;
-		snprintf(device, sizeof(device), "%.60s", entry->d_name);
-		snprintf(uevent_file, sizeof(uevent_file), PCI_DEVICES "/%s/uevent", device);
-		break;
-	}
-	if (directory != NULL)
-		closedir(directory);
-	return access(uevent_file, W_OK) == 0;
-}
-
-static void announce(const char *what, int times)
-{
-	int file = open(uevent_file, O_WRONLY | O_CLOEXEC);
-	char text[128];
-	int length = snprintf(text, sizeof(text), "%s " UUID, what);
-
-	CHECK(file >= 0);
-	for (int i = 0; i < times; i++)
-		CHECK(pwrite(file, text, (size_t)length, 0) == length);
-	close(file);
-}
-
-static sem_t told;
-
-static void prepare(void)
-{
-	sem_init(&told, 0, 0);
-}
-
-static void wait_told(int times)
-{
-	struct timespec limit;
-
-	clock_gettime(CLOCK_REALTIME, &limit);
-	limit.tv_sec += PATIENCE;
-	while (times > 0) {
-		int result = sem_timedwait(&told, &limit);
-
-		CHECK(result == 0 || errno == EINTR);
-		times -= result == 0;
-	}
-}
-
-static struct {
-	_Atomic int added, removed;
-	_Atomic bool on_interrupt_thread;
-	_Atomic long pause;
-} seen;
-
-static void count(const char *name, enum rte_dev_event_type type, void *arg)
-{
-	struct timespec pause = { .tv_nsec = seen.pause };
-
-	(void)arg;
-	EXPECT(strcmp(name, device) == 0);
-	if (type == RTE_DEV_EVENT_ADD)
-		seen.added++;
-	else
-		seen.removed++;
-#ifdef SUITE_HOSTED
-	seen.on_interrupt_thread = rte_thread_is_intr() != 0;
-#endif
-	if (pause.tv_nsec > 0)
-		nanosleep(&pause, NULL);
-	sem_post(&told);
-}
-
-static void count_from_now(long pause)
-{
-	memset(&seen, 0, sizeof(seen));
-	seen.pause = pause;
-	prepare();
-	CHECK_INT(rte_dev_event_callback_register(device, count, NULL), 0);
-}
-
-/* It may still be inside. */
-static void count_no_more(void)
-{
-	int result;
-
-	while ((result = rte_dev_event_callback_unregister(device, count, NULL)) == -EAGAIN)
-		sched_yield();
-	CHECK_INT(result, 1);
-}
+#include "kernel_events.h"
 
 static struct rte_hotplug_monitor_statistics statistics(void)
 {
@@ -399,11 +289,7 @@ int main(void)
 		return EXIT_FAILURE;
 	}
 #endif
-	if (!find_device()) {
-		printf(getenv("CI") != NULL ? "Bail out! no PCI function whose events can be made\n"
-					    : "1..0 # SKIP no PCI function whose events can be made\n");
-		return getenv("CI") != NULL ? EXIT_FAILURE : EXIT_SUCCESS;
-	}
+	take_device();
 	suite_start();
 	return suite_run(cases, sizeof(cases) / sizeof(cases[0]));
 }

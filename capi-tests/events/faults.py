@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-from observer import PATIENCE, announce, uevent_file
+from observer import PATIENCE, announce, take_device, uevent_file
 from pci_function import free_huge_pages, make_function
 from tap import CI, remove_runtime_directory, show_defects
 
@@ -93,6 +93,7 @@ def main():
         why = "the PCI bus wants physical addresses: run as root with 16 huge pages of 2 MB"
         print(f"Bail out! {why}" if CI else f"1..0 # SKIP {why}")
         return 1 if CI else 0
+    take_device()
     program, library = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
     rows = [(f"{what} ({driver})", stock, ours) for _, driver, what, stock, ours in TABLE]
     seen = ([outcome(program, case, driver, preload) for preload in (None, library)]

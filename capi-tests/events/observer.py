@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Runs an observer, the application of observer.c, and makes device events for it."""
 
+import fcntl
+import functools
 import os
 import pathlib
 import queue
@@ -29,7 +31,15 @@ def uevent_file():
     return missing("no PCI function whose events can be made")
 
 
+@functools.cache
+def take_device():
+    """What is announced reaches every process of this machine: one suite at a time, to its end."""
+    descriptor = os.open(uevent_file(), os.O_RDONLY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
 def announce(what, times=1):
+    take_device()
     descriptor = os.open(uevent_file(), os.O_WRONLY | os.O_CLOEXEC)
     try:
         for _ in range(times):

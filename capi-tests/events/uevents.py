@@ -15,7 +15,7 @@ import sys
 import tempfile
 import traceback
 
-from observer import Observer, announce, forged, send_forged, uevent_file
+from observer import Observer, announce, forged, send_forged, take_device, uevent_file
 from tap import Tap, check, missing, same
 
 STOCK_IS_DEAD = "uevent socket connection is broken"
@@ -28,6 +28,7 @@ tap = Tap()
 def root():
     if os.geteuid() != 0:
         missing("not root: the kernel's events cannot be made")
+    take_device()
 
 
 def stock():
