@@ -235,6 +235,30 @@ case!(a_handler_of_the_host_is_never_called: ends with libc::SIGBUS; {
     unsafe { libc::raise(libc::SIGBUS) };
 });
 
+case!(a_forked_child_recovers_by_itself:; {
+    let of_parent = install();
+    let address = dead_mapping(1);
+    assert!(sigbus::publish(OWNER, address, PAGE));
+    // SAFETY: the only other thread of this process waits for this one.
+    let child = unsafe { libc::fork() };
+    let of_child = bell();
+    if child == 0 {
+        sigbus::ring(of_child.as_fd());
+        assert_eq!(read(address), 0);
+        assert_eq!(sigbus::replaced(), [OWNER]);
+        assert_eq!(of_child.read().unwrap(), 1);
+        std::process::exit(FINE);
+    }
+    let mut status = 0;
+    // SAFETY: a child of this process, and a place for its status.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert_eq!(ExitStatus::from_raw(status).code(), Some(FINE));
+    assert!(of_parent.read().is_err(), "a fault of the child's");
+    assert_eq!(read(address), 0);
+    assert_eq!(sigbus::replaced(), [OWNER]);
+    assert_eq!(of_parent.read().unwrap(), 1);
+});
+
 case!(the_table_has_an_end:; {
     install();
     let published = (1..10_000).take_while(|n| sigbus::publish(*n, 0x1000, PAGE)).count();

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -174,6 +175,34 @@ static void fault_twice_enabled(void)
 	take_memory_away();
 	(void)memory[0];
 	printf("result: recovered\n");
+}
+
+/* It enables the handling again, as its parent's threads are not there. */
+static bool fault_in_child(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child == 0) {
+		alarm(PATIENCE);
+		if (rte_dev_hotplug_handle_enable() != 0)
+			_exit(EXIT_FAILURE);
+		(void)memory[0];
+		_exit(wait_told(STOCK_PATIENCE) && removals == 1 ? EXIT_SUCCESS : EXIT_FAILURE);
+	}
+	return waitpid(child, &status, 0) == child && status == 0;
+}
+
+static void fault_in_both(void)
+{
+	bool told_in_child;
+
+	rte_dev_hotplug_handle_enable();
+	take_memory_away();
+	told_in_child = fault_in_child();
+	(void)memory[0];
+	printf("result: recovered%s%s\n", wait_told(STOCK_PATIENCE) && removals == 1 ? ", told" : "",
+	       told_in_child ? ", in the child too" : "");
 }
 
 static void fault_disabled(void)
@@ -345,6 +374,7 @@ static const struct {
 	{ "vfio-asks-late", vfio_asks_late },
 	{ "fault", fault },
 	{ "twice-enabled", fault_twice_enabled },
+	{ "fork", fault_in_both },
 	{ "disabled", fault_disabled },
 	{ "of-another", fault_of_another },
 	{ "previous-ignores", previous_ignores },

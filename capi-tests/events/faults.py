@@ -27,6 +27,8 @@ TABLE = [
      "recovered, told 2 times"),
     ("fault", UIO, "a fault under uio", "recovered, not told", "recovered, told 2 times"),
     ("twice-enabled", UIO, "S6: enabled twice, disabled once", DIES, "recovered"),
+    ("fork", UIO, "a fault in a forked child, then in its parent", "recovered",
+     "recovered, told, in the child too"),
     ("disabled", UIO, "a fault with the handling disabled", DIES, DIES),
     ("of-another", UIO, "S2: a fault of nobody's device, nothing installed before", "exit 1", DIES),
     ("previous-ignores", UIO, "S1: the signal was ignored before", CRASHES, "ignored"),
