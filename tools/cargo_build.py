@@ -3,10 +3,23 @@
 """Runs cargo for meson: builds the library, puts it where meson wants it, translates the depfile."""
 
 import argparse
+import os
 import pathlib
 import shutil
 import subprocess
 import sys
+
+
+def environment(root: pathlib.Path) -> dict[str, str]:
+    """Panic messages and line tables have the paths of sources: not those of who builds it."""
+    home = pathlib.Path.home()
+    places = {root: "rte_hotplug",
+              os.environ.get("CARGO_HOME", home / ".cargo"): "cargo",
+              os.environ.get("RUSTUP_HOME", home / ".rustup"): "rustup"}
+    flags = os.environ.get("RUSTFLAGS", "").split()
+    flags += [f"--remap-path-prefix={place}={name}" for place, name in places.items()]
+    # Unlike RUSTFLAGS it can hold paths with spaces.
+    return dict(os.environ, CARGO_ENCODED_RUSTFLAGS="\x1f".join(flags))
 
 
 def main() -> int:
@@ -21,7 +34,8 @@ def main() -> int:
     manifest = pathlib.Path(options.manifest).resolve()
     build = subprocess.run(
         [options.cargo, "build", "--lib", "--quiet", "--locked", "--profile", options.profile,
-         "--manifest-path", manifest, "--target-dir", options.target_dir])
+         "--manifest-path", manifest, "--target-dir", options.target_dir],
+        env=environment(manifest.parent))
     if build.returncode:
         return build.returncode
 
