@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Uses the library as other C projects do: installed, through pkg-config and make, alone and in front
-of DPDK; and as a meson subproject.
+"""Uses the library as other C projects do: installed, through pkg-config and make, alone, statically and
+in front of DPDK; and as a meson subproject. Then uninstalls it.
 
 usage: installed.py BUILD_DIR SCRATCH_DIR     (BUILD_DIR: set up with --prefix=SCRATCH_DIR/installed
                                                --libdir=lib)
@@ -44,7 +44,8 @@ def run(command: list, cwd: pathlib.Path, **environment: str) -> None:
 
 def check_installed(installed: pathlib.Path) -> None:
     for name in ("include/rte_hotplug.h", "include/rte_hotplug_eal.h", "lib/librte_hotplug.so",
-                 "lib/librte_hotplug.so.1", "lib/librte_hotplug.a", "lib/pkgconfig/rte_hotplug.pc"):
+                 "lib/librte_hotplug.so.1", "lib/librte_hotplug.a", "lib/pkgconfig/rte_hotplug.pc",
+                 "share/man/man7/librte_hotplug.7"):
         if not (installed / name).exists():
             sys.exit(f"{name} is not installed")
 
@@ -61,6 +62,10 @@ def main() -> None:
     (plain / "Makefile").write_text(MAKEFILE)
     run(["make", "application"], plain, PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"))
     run(["./application"], plain, LD_LIBRARY_PATH=str(installed / "lib"))
+    run(["sh", "-c", "cc -static application.c -o static "
+         "$(pkg-config --static --cflags --libs rte_hotplug)"], plain,
+        PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"))
+    run(["./static"], plain)
 
     if subprocess.run(["pkg-config", "--exists", "libdpdk"]).returncode == 0:
         # The guide's example: it fails unless our code serves it.
@@ -79,6 +84,11 @@ def main() -> None:
     (project / "meson.build").write_text(MESON_PROJECT.format(target=ROOT / "target"))
     run(["meson", "setup", "build"], project)
     run(["meson", "test", "-C", "build", "--print-errorlogs"], project)
+
+    run(["ninja", "-C", build, "uninstall"], ROOT)
+    left = [str(path) for path in installed.rglob("*") if path.is_symlink() or not path.is_dir()]
+    if left:
+        sys.exit(f"uninstalling leaves {', '.join(left)}")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ CI = bool(os.environ.get("CI"))
 # What is run -> the Debian package that has it.
 TOOLS = {"gcc": "gcc", "g++": "g++", "meson": "meson", "ninja": "ninja-build",
          "pkg-config": "pkg-config", "valgrind": "valgrind", "nm": "binutils", "make": "make",
-         "dpdk-testpmd": "dpdk-dev", "dpdk-devbind.py": "dpdk"}
+         "dpdk-testpmd": "dpdk-dev", "dpdk-devbind.py": "dpdk", "dpkg-shlibdeps": "dpkg-dev",
+         "debootstrap": "debootstrap", "lintian": "lintian", "mandoc": "mandoc"}
 # Of 2 MB, for the DPDK groups of the tests.
 HUGE_PAGES = 512
 # How long the soak runs in each mode, in seconds.
@@ -216,6 +217,8 @@ def c_tests(results: Results, scratch: pathlib.Path, build: pathlib.Path,
     if ready:
         step(results, "an installed library, used by make and by a meson subproject",
              [sys.executable, "capi-tests/installed.py", build, scratch])
+        step(results, "a Debian package, built with and installed into a bare system",
+             [sys.executable, "capi-tests/packaged.py", scratch / "package"])
         for mode in ["embedded"] + (["hosted"] if has_huge_pages else []):
             step(results, f"soak, {mode}, {SOAK} s", [
                 sys.executable, "tools/soak.py", build, "--mode", mode, "--seconds", str(SOAK)])
