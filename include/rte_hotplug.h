@@ -67,7 +67,7 @@ enum rte_hotplug_auto_step {
 	 */
 	RTE_HOTPLUG_AUTO_REMOVED = 4,
 	/**
-	 * Attaching or detaching it was given up; result says why.
+	 * Attaching or detaching it was given up; result says why. -ENODEV: it has gone meanwhile.
 	 */
 	RTE_HOTPLUG_AUTO_FAILED = 5,
 };
@@ -1246,7 +1246,8 @@ int rte_hotplug_bind_driver(const char *device,
  * When the kernel adds a device that the rule is for, it is bound to the rule's kernel driver, attached
  * with rte_dev_probe(), and the callback is told. When a device goes, its memory is replaced where the
  * kernel would leave it (uio), the callback is told, and it is detached with rte_dev_remove(): a device
- * that somebody else has attached, too. What fails because it is not ready yet is tried again, less and
+ * that somebody else has attached, too. An event that somebody only had repeated (`udevadm trigger`)
+ * adds nothing. A device that another driver for user space has is not taken from it. What fails because it is not ready yet is tried again, less and
  * less often, until the limit. Of several rules for a device the first one counts.
  *
  * The rule keeps the monitor of device events and the handling of faults going, as
@@ -1255,7 +1256,7 @@ int rte_hotplug_bind_driver(const char *device,
  * @param options
  *   The rule. Copied.
  * @param rule
- *   Set to the rule on success. May be NULL.
+ *   Set to the rule on success, before cb is called, else to NULL. May be NULL.
  * @return
  *   0 on success;
  *   -EINVAL: options or device is NULL, the size is too small, device is no address and no kind, or
@@ -1281,7 +1282,8 @@ int rte_hotplug_auto_add(const struct rte_hotplug_auto_options *options,
  *   0 on success;
  *   -EINVAL: rule is NULL;
  *   -ENOENT: there is no such rule: removed already?
- *   -EAGAIN: its callback runs in another thread; the rule stays;
+ *   -EAGAIN: a device is being attached or detached by it, or its callback runs in another thread; the
+ *   rule stays;
  *   -EIO: a defect of this library.
  *
  * May be called from any thread.

@@ -134,9 +134,8 @@ impl Process {
     }
 
     /// The kernel wants a device back: told as its removal, on the thread that tells the others.
-    pub(crate) fn queue_request(&'static self, device: &CStr) {
-        let prepared = self.mode().and_then(|mode| self.prepare_delivery(mode));
-        if let Err(error) = prepared {
+    pub(crate) fn queue_request(&'static self, mode: Mode, device: &CStr) {
+        if let Err(error) = self.prepare_delivery(mode) {
             return log::error!(
                 "pci:{}: its removal cannot be told: {error}",
                 device.to_string_lossy()

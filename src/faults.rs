@@ -146,7 +146,12 @@ impl Process {
     ) -> Result<(usize, usize)> {
         let access = self.pci.access(device.name())?;
         let mapped = access.map(bar)?;
-        self.faults.state.lock().publish(device.name(), access.mappings());
+        let mut state = self.faults.state.lock();
+        // It may have been detached since: then its memory ends with the last who has it.
+        if self.pci.access(device.name()).is_ok_and(|now| Arc::ptr_eq(&now, &access)) {
+            state.publish(device.name(), access.mappings());
+        }
+        drop(state);
         Ok(mapped)
     }
 
@@ -156,6 +161,11 @@ impl Process {
             let mut state = self.faults.state.lock();
             if let Some(published) = state.published.get_mut(&kernel_name(&device.name)) {
                 published.detaching = detaching;
+            }
+            drop(state);
+            // It went while that was tried.
+            if !detaching && self.engine.states.is_faulted(device) {
+                self.secure_mappings(&kernel_name(&device.name));
             }
         }
     }

@@ -309,7 +309,13 @@ impl Process {
 
 /// The kernel wants a PCI function back.
 fn wanted_back(device: &CStr) {
-    process().queue_request(device);
+    let process = process();
+    let state = *process.embedded.lock();
+    // Its driver is about to let it go anyway. Not by mode(), which may end the runtime: that waits for
+    // this thread.
+    if matches!(state, Embedded::Implicit | Embedded::Initialised) {
+        process.queue_request(Mode::Embedded(process.embedded_platform()), device);
+    }
 }
 
 /// The memory of a PCI function is about to be unmapped.

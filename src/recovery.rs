@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::io::ErrorKind;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -11,13 +12,14 @@ use crate::channel::without_panic;
 use crate::engine::binding::Target;
 use crate::engine::callbacks::{CallbackId, Event};
 use crate::engine::recovery::{Counters, Job, Next, Queue, Rule, Step, Time, Work};
-use crate::engine::states::PCI;
+use crate::engine::states::{Attach, PCI};
 use crate::engine::tracker::is_user_driver;
 use crate::error::{Error, Kind, Result};
 use crate::ports::{DeviceId, PciMemory, label};
 use crate::process::{Mode, Process, process};
 use crate::proto::pci::{Address, Ids};
 use crate::proto::uevent::{Action, Uevent};
+use crate::proto::wire::Device;
 use crate::sys::sysfs::PciDevices;
 use crate::sys::{fork, thread};
 
@@ -37,12 +39,21 @@ pub struct Recovery {
 struct State {
     rules: Vec<Arc<Rule>>,
     queue: Queue,
-    /// What devices are or were: they are not asked any more when they go.
-    seen: BTreeMap<CString, Ids>,
+    seen: BTreeMap<CString, Seen>,
     worker: Option<JoinHandle<()>>,
-    /// Whether this process's events come here.
-    hears: bool,
+    /// Which of the workers that there were may go on.
+    generation: u64,
+    /// Whose job is being carried out.
+    current: Option<Arc<Rule>>,
     forks: u32,
+}
+
+/// A function.
+struct Seen {
+    /// What it is or was: it is not asked any more when it goes.
+    ids: Ids,
+    /// Whether nothing was told of its going.
+    is_there: bool,
 }
 
 impl Default for Recovery {
@@ -54,11 +65,11 @@ impl Default for Recovery {
 
 impl Process {
     /// Adds a rule (`rte_hotplug_auto_add`); with `at_once` for what is there already, too.
-    pub fn add_rule(&'static self, rule: Rule, at_once: bool) -> Result<Arc<Rule>> {
+    pub fn add_rule(&'static self, rule: &Arc<Rule>, at_once: bool) -> Result<()> {
         self.check_own_monitor()?;
         self.start_monitor()?;
         let added = self.enable_fault_handling().and_then(|_| {
-            let added = self.recovery.add(Arc::new(rule), at_once);
+            let added = self.recovery.add(rule, at_once);
             added.inspect_err(|_| self.let_go(|| self.disable_fault_handling()))
         });
         added.inspect_err(|_| self.let_go(|| self.stop_monitor()))
@@ -74,15 +85,12 @@ impl Process {
 
     /// Ends it altogether: EAL, or the embedded runtime, ends.
     pub(crate) fn end_recovery(&self) {
-        let worker = {
-            let mut state = self.recovery.lock();
-            state.rules.clear();
-            state.worker.take()
-        };
-        self.recovery.changed.notify_all();
-        if let Some(worker) = worker.filter(|w| w.thread().id() != std::thread::current().id()) {
-            // It does not panic.
-            let _ = worker.join();
+        // A last callback may add rules: until there are none.
+        while let Some(worker) = self.recovery.end() {
+            if worker.thread().id() != std::thread::current().id() {
+                // It does not panic.
+                let _ = worker.join();
+            }
         }
     }
 
@@ -93,29 +101,35 @@ impl Process {
     }
 
     /// Attaches and detaches until there are no rules any more.
-    fn recover(&'static self) {
-        while let Some(job) = self.recovery.next_job() {
-            let Some(rule) = self.recovery.rule_for(&job.device, job.work) else { continue };
+    fn recover(&'static self, generation: u64) {
+        while let Some(job) = self.recovery.next_job(generation) {
             // A defect has been reported by the panic hook.
             let done = without_panic(|| match job.work {
-                Work::Insert => self.insert(&rule, &job),
-                Work::Remove => self.take_out(&rule, &job),
+                Work::Insert => self.insert(&job),
+                Work::Remove(attach) => self.take_out(&job, attach),
             });
             if let Err(error) = done.and_then(|done| done) {
-                self.try_again(&rule, job, &error);
+                self.try_again(job, &error);
             }
         }
     }
 
-    fn insert(&'static self, rule: &Arc<Rule>, job: &Job) -> Result<()> {
-        let device = &job.device;
-        if self.attached_function(device)?.is_some() {
+    fn insert(&'static self, job: &Job) -> Result<()> {
+        let (device, rule) = (&job.device, &job.rule);
+        let faulted = || {
+            let device = Device { bus: PCI.to_owned(), name: device.clone() };
+            self.engine.states.is_faulted(&device)
+        };
+        let attached = self.attached_function(device)?;
+        if attached.is_some() && !faulted() || !self.may_begin(job, Step::Adding) {
             return Ok(());
         }
-        if !self.may_begin(rule, job, Step::Adding) {
-            return Ok(());
+        if attached.is_some() {
+            let cause = "the one before it at this address is still attached: detach it";
+            return Err(Error::new(Kind::Busy, format!("{}: {cause}", label(PCI, device))));
         }
         if let Some(driver) = &rule.driver {
+            check_unused(device, driver)?;
             self.bind_driver(device, Target::Driver(driver))?;
         }
         let devargs = [PCI.to_bytes(), b":", device.to_bytes(), b",", rule.arguments.to_bytes()];
@@ -123,43 +137,56 @@ impl Process {
             .map_err(|_| Error::new(Kind::Invalid, "a NUL byte inside a name"))?;
         self.probe(&devargs).and_then(as_result)?;
         self.recovery.counters.attached.add();
-        rule.tell(device, Step::Added, 0);
+        self.tell_end(job, Step::Added);
         Ok(())
     }
 
-    fn take_out(&'static self, rule: &Arc<Rule>, job: &Job) -> Result<()> {
+    fn take_out(&'static self, job: &Job, attach: Option<Attach>) -> Result<()> {
         let device = &job.device;
-        if self.attached_function(device)?.is_none() {
+        let now = self.engine.states.attach_of(device);
+        // It was being attached when it went.
+        let has_gone = || attach.is_none() && !PciDevices::from_environment().contains(device);
+        if now != attach && !has_gone() {
             return Ok(());
         }
-        if !self.may_begin(rule, job, Step::Removing) {
+        if self.attached_function(device)?.is_none() || !self.may_begin(job, Step::Removing) {
             return Ok(());
         }
-        // Looked for again: the application may have detached it by itself.
-        let Some(attached) = self.attached_function(device)? else { return Ok(()) };
-        self.remove(attached).and_then(as_result)?;
-        self.recovery.counters.detached.add();
-        rule.tell(device, Step::Removed, 0);
+        // The application may have detached it by itself, and even attached it again.
+        let left = self.attached_function(device)?;
+        if let Some(id) = left.filter(|_| self.engine.states.attach_of(device) == now) {
+            self.remove(id).and_then(as_result)?;
+            self.recovery.counters.detached.add();
+        }
+        self.tell_end(job, Step::Removed);
         Ok(())
     }
 
     /// Asks the application before the first try, and whether the rule still stands.
-    fn may_begin(&self, rule: &Arc<Rule>, job: &Job, step: Step) -> bool {
-        if job.is_new() && !rule.tell(&job.device, step, 0) {
+    fn may_begin(&self, job: &Job, step: Step) -> bool {
+        if job.is_new() && !job.rule.tell(&job.device, step, 0) {
             self.recovery.counters.vetoed.add();
             return false;
         }
-        self.recovery.stands(rule)
+        self.recovery.stands(&job.rule)
     }
 
-    fn try_again(&self, rule: &Rule, job: Job, error: &Error) {
-        let device = job.device.clone();
-        let shown = label(PCI, &device);
+    fn tell_end(&self, job: &Job, step: Step) {
+        // The driver may have ended everything.
+        if self.recovery.stands(&job.rule) {
+            job.rule.tell(&job.device, step, 0);
+        }
+    }
+
+    fn try_again(&self, job: Job, error: &Error) {
+        let (device, rule) = (job.device.clone(), job.rule.clone());
         let is_there = || PciDevices::from_environment().contains(&device);
         if job.work == Work::Insert && !is_there() {
-            return log::debug!("{shown}: it has gone before it was attached: {error}");
+            log::debug!("{}: it has gone before it was attached: {error}", label(PCI, &device));
+            rule.tell(&device, Step::Failed, -libc::ENODEV);
+            return;
         }
-        if may_succeed_later(error) && self.recovery.again(job, rule) {
+        if may_succeed_later(error) && self.recovery.again(job) {
             self.recovery.counters.retries.add();
             return log::debug!("{error}; it is tried again");
         }
@@ -176,63 +203,106 @@ impl Process {
             Mode::Forwarding(_) => vec![],
         };
         let address = Address::parse(device.to_bytes());
-        let found =
-            devices.into_iter().find(|(name, _)| Address::parse(name.to_bytes()) == address);
-        Ok(found.map(|(_, id)| id))
+        let is_it = |name: &CStr| Address::parse(name.to_bytes()) == address;
+        Ok(devices.into_iter().find(|(name, _)| is_it(name)).map(|(_, id)| id))
     }
 }
 
 impl Recovery {
-    fn add(&'static self, rule: Arc<Rule>, at_once: bool) -> Result<Arc<Rule>> {
-        let sysfs = PciDevices::from_environment();
-        let there = sysfs.list().unwrap_or_default();
-        let there: Vec<_> = there.into_iter().filter_map(|d| Some((sysfs.ids(&d)?, d))).collect();
-        let mut state = self.lock();
-        if state.worker.is_none() {
-            let worker = thread::start("hotplug-auto", || process().recover());
-            state.worker = Some(worker.map_err(|error| {
-                let code = -error.raw_os_error().unwrap_or(libc::EAGAIN);
-                Error::new(Kind::Code(code), format!("auto: cannot start a thread: {error}"))
-            })?);
-        }
-        state.rules.push(rule.clone());
-        for (ids, device) in there {
-            if at_once && rule.is_for(&device, Some(&ids)) {
-                state.queue.added(&device, self.now());
+    fn add(&'static self, rule: &Arc<Rule>, at_once: bool) -> Result<()> {
+        // Heard first and looked at last: nothing comes in between.
+        hear();
+        {
+            let mut state = self.lock();
+            if state.worker.is_none() {
+                state.generation += 1;
+                let generation = state.generation;
+                let worker = thread::start("hotplug-auto", move || process().recover(generation));
+                state.worker = Some(worker.map_err(|error| {
+                    let code = -error.raw_os_error().unwrap_or(libc::EAGAIN);
+                    Error::new(Kind::Code(code), format!("auto: cannot start a thread: {error}"))
+                })?);
             }
-            state.seen.insert(device, ids);
+            state.rules.push(rule.clone());
         }
-        if !std::mem::replace(&mut state.hears, true) {
-            drop(state);
-            hear();
+        let kernel = PciDevices::from_environment();
+        let there = match kernel.list() {
+            Ok(there) => there,
+            // A machine without PCI has none.
+            Err(error) if error.kind() == ErrorKind::NotFound => vec![],
+            Err(error) => {
+                log::error!("auto: cannot list PCI devices: {error}");
+                vec![]
+            }
+        };
+        for device in there {
+            let Some(ids) = kernel.ids(&device) else { continue };
+            let mut state = self.lock();
+            state.seen.insert(device.clone(), Seen { ids, is_there: true });
+            let is_first =
+                || state.rule_for(&device).is_some_and(|first| Arc::ptr_eq(&first, rule));
+            if at_once && is_first() && is_usable(&kernel, rule, &device) {
+                state.queue.added(&device, rule, self.now());
+            }
         }
         self.changed.notify_all();
-        Ok(rule)
+        Ok(())
     }
 
     fn remove(&self, address: usize) -> Result<()> {
         let mut state = self.lock();
         let at = state.rules.iter().position(|rule| Arc::as_ptr(rule) as usize == address);
         let at = at.ok_or_else(|| Error::new(Kind::NotFound, "auto: there is no such rule"))?;
-        state.rules[at].silence()?;
-        // What the application gave is dropped with no lock held.
-        let _rule = state.rules.remove(at);
+        let here = std::thread::current().id();
+        let is_elsewhere = state.worker.as_ref().is_some_and(|w| w.thread().id() != here);
+        let rule = state.rules[at].clone();
+        if is_elsewhere && state.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &rule))
+        {
+            let cause =
+                "auto: a device is being attached or detached by this rule: remove it later";
+            return Err(Error::new(Kind::Again, cause));
+        }
+        rule.silence()?;
+        state.rules.remove(at);
+        state.queue.forget(&rule);
         self.changed.notify_all();
+        // What the application gave is dropped with no lock held.
         drop(state);
+        drop(rule);
         Ok(())
     }
 
-    /// The next thing to do; `None` when there are no rules any more.
-    fn next_job(&self) -> Option<Job> {
+    /// Forgets the rules; the worker, if there is one, ends when it has done what it is doing.
+    fn end(&self) -> Option<JoinHandle<()>> {
+        let mut state = self.lock();
+        let rules = std::mem::take(&mut state.rules);
+        state.queue = Queue::default();
+        state.generation += 1;
+        state.current = None;
+        let worker = state.worker.take();
+        self.changed.notify_all();
+        drop(state);
+        drop(rules);
+        worker
+    }
+
+    /// The next thing to do; `None` when there are no rules any more, or another worker is there.
+    fn next_job(&self, generation: u64) -> Option<Job> {
         let mut state = self.lock();
         loop {
+            if state.generation != generation {
+                return None;
+            }
+            state.current = None;
             if state.rules.is_empty() {
-                state.queue = Queue::default();
                 state.worker = None;
                 return None;
             }
             match state.queue.next(self.now()) {
-                Next::Do(job) => return Some(job),
+                Next::Do(job) => {
+                    state.current = Some(job.rule.clone());
+                    return Some(job);
+                }
                 Next::Wait(until) => {
                     let time = until.saturating_sub(self.now());
                     let waited = self.changed.wait_timeout(state, time);
@@ -245,27 +315,15 @@ impl Recovery {
         }
     }
 
-    /// The first rule for a device.
-    fn rule_for(&self, device: &CStr, work: Work) -> Option<Arc<Rule>> {
-        // What goes is not asked any more.
-        let now = match work {
-            Work::Insert => PciDevices::from_environment().ids(device),
-            Work::Remove => None,
-        };
-        let mut state = self.lock();
-        if let Some(now) = now {
-            state.seen.insert(device.to_owned(), now);
-        }
-        let ids = state.seen.get(device);
-        state.rules.iter().find(|rule| rule.is_for(device, ids)).cloned()
-    }
-
     fn stands(&self, rule: &Arc<Rule>) -> bool {
         self.lock().rules.iter().any(|other| Arc::ptr_eq(other, rule))
     }
 
-    fn again(&self, job: Job, rule: &Rule) -> bool {
-        self.lock().queue.again(job, self.now(), rule.limit)
+    fn again(&self, job: Job) -> bool {
+        let mut state = self.lock();
+        let stands = state.rules.iter().any(|rule| Arc::ptr_eq(rule, &job.rule));
+        // Of a rule that does not stand nobody wants to hear.
+        !stands || state.queue.again(job, self.now())
     }
 
     /// A device may be attached now: the kernel has it, or somebody has bound it.
@@ -274,23 +332,34 @@ impl Recovery {
         if !matches!(action, Action::Add | Action::Bind) || self.lock().rules.is_empty() {
             return;
         }
-        let Some(rule) = self.rule_for(device, Work::Insert) else { return };
         let kernel = PciDevices::from_environment();
-        let is_usable = || kernel.driver(device).is_some_and(|driver| is_user_driver(&driver));
-        let is_due = match &rule.driver {
-            Some(_) => action == Action::Add,
-            None => action == Action::Bind && is_usable(),
+        let Some(ids) = kernel.ids(device) else { return };
+        let mut state = self.lock();
+        let before = state.seen.insert(device.to_owned(), Seen { ids, is_there: true });
+        let Some(rule) = state.rule_for(device) else { return };
+        let is_due = match action {
+            // One that is announced again has not come.
+            Action::Add => {
+                let was_there = before.is_some_and(|seen| seen.is_there);
+                rule.driver.is_some() && !(was_there && event.is_synthetic())
+            }
+            _ => rule.driver.is_none() && is_usable(&kernel, &rule, device),
         };
         if is_due {
-            self.lock().queue.added(device, self.now());
+            state.queue.added(device, &rule, self.now());
             self.changed.notify_all();
         }
     }
 
     fn goes(&self, device: &CStr) {
+        let attach = process().engine.states.attach_of(device);
         let mut state = self.lock();
         if !state.rules.is_empty() {
-            state.queue.removed(device, self.now());
+            let rule = state.rule_for(device);
+            if let Some(seen) = state.seen.get_mut(device) {
+                seen.is_there = false;
+            }
+            state.queue.removed(device, attach, rule.as_ref(), self.now());
             self.changed.notify_all();
         }
     }
@@ -303,8 +372,7 @@ impl Recovery {
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.forks != fork::count() {
-            let hears = state.hears;
-            let own = State { hears, forks: fork::count(), ..State::default() };
+            let own = State { forks: fork::count(), ..State::default() };
             // Its thread is not here.
             std::mem::forget(std::mem::replace(&mut *state, own));
         }
@@ -312,20 +380,50 @@ impl Recovery {
     }
 }
 
+impl State {
+    /// The first rule for a device.
+    fn rule_for(&self, device: &CStr) -> Option<Arc<Rule>> {
+        let ids = self.seen.get(device).map(|seen| &seen.ids);
+        self.rules.iter().find(|rule| rule.is_for(device, ids)).cloned()
+    }
+}
+
 /// Lets the events of this process come here, after the application's callbacks that are there already.
 fn hear() {
-    let engine = &process().engine;
-    let id = CallbackId { function: hear as *const () as usize, argument: 0 };
-    let goes = Box::new(|device: &CStr, event: &Event| {
-        if *event == Event::Remove {
-            process().recovery.goes(device);
-        }
+    static HEARS: Once = Once::new();
+    HEARS.call_once(|| {
+        let engine = &process().engine;
+        let id = CallbackId { function: hear as *const () as usize, argument: 0 };
+        let goes = Box::new(|device: &CStr, event: &Event| {
+            if *event == Event::Remove {
+                process().recovery.goes(device);
+            }
+        });
+        let appeared = Box::new(|_: &CStr, event: &Uevent| process().recovery.appeared(event));
+        // Nobody else has this function.
+        let _ = engine.callbacks.register(None, id, goes);
+        let _ = engine.uevent_callbacks.register(Some(PCI), id, appeared);
+        engine.monitor.keep_uevents(&engine.uevent_callbacks);
     });
-    let appeared = Box::new(|_: &CStr, event: &Uevent| process().recovery.appeared(event));
-    // Nobody else has this function.
-    let _ = engine.callbacks.register(None, id, goes);
-    let _ = engine.uevent_callbacks.register(Some(PCI), id, appeared);
-    engine.monitor.keep_uevents(&engine.uevent_callbacks);
+}
+
+/// Whether the rule binds a device itself, or a driver for user space has it.
+fn is_usable(kernel: &PciDevices, rule: &Rule, device: &CStr) -> bool {
+    rule.driver.is_some() || kernel.driver(device).is_some_and(|driver| is_user_driver(&driver))
+}
+
+/// Fails when another driver for user space has the device: the kernel would wait for whoever uses it.
+fn check_unused(device: &CStr, driver: &CStr) -> Result<()> {
+    match PciDevices::from_environment().driver(device) {
+        Some(now) if *now != *driver && is_user_driver(&now) => {
+            let (device, now) = (label(PCI, device), now.to_string_lossy());
+            Err(Error::new(
+                Kind::Busy,
+                format!("{device}: {now} has it, for another process maybe"),
+            ))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What a call's arguments make fail does so every time.

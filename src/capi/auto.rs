@@ -35,7 +35,7 @@ pub enum rte_hotplug_auto_step {
     RTE_HOTPLUG_AUTO_REMOVING = 3,
     /// It is detached.
     RTE_HOTPLUG_AUTO_REMOVED = 4,
-    /// Attaching or detaching it was given up; result says why.
+    /// Attaching or detaching it was given up; result says why. -ENODEV: it has gone meanwhile.
     RTE_HOTPLUG_AUTO_FAILED = 5,
 }
 
@@ -134,7 +134,8 @@ impl From<Step> for rte_hotplug_auto_step {
 /// When the kernel adds a device that the rule is for, it is bound to the rule's kernel driver, attached
 /// with rte_dev_probe(), and the callback is told. When a device goes, its memory is replaced where the
 /// kernel would leave it (uio), the callback is told, and it is detached with rte_dev_remove(): a device
-/// that somebody else has attached, too. What fails because it is not ready yet is tried again, less and
+/// that somebody else has attached, too. An event that somebody only had repeated (`udevadm trigger`)
+/// adds nothing. A device that another driver for user space has is not taken from it. What fails because it is not ready yet is tried again, less and
 /// less often, until the limit. Of several rules for a device the first one counts.
 ///
 /// The rule keeps the monitor of device events and the handling of faults going, as
@@ -143,7 +144,7 @@ impl From<Step> for rte_hotplug_auto_step {
 /// @param options
 ///   The rule. Copied.
 /// @param rule
-///   Set to the rule on success. May be NULL.
+///   Set to the rule on success, before cb is called, else to NULL. May be NULL.
 /// @return
 ///   0 on success;
 ///   -EINVAL: options or device is NULL, the size is too small, device is no address and no kind, or
@@ -169,12 +170,17 @@ pub unsafe extern "C" fn rte_hotplug_auto_add(
         let options = unsafe { read_options(options) }?;
         // SAFETY: the caller's promise.
         let new = unsafe { read_rule(&options) }?;
-        let added = process().add_rule(new, options.flags & RTE_HOTPLUG_AUTO_NOW != 0)?;
-        if !rule.is_null() {
-            // SAFETY: the caller's promise. The handle is an address to look for, not a reference.
-            unsafe { rule.write(Arc::as_ptr(&added).cast_mut().cast()) };
-        }
-        Ok(0)
+        let new = Arc::new(new);
+        let set = |handle: *const Rule| {
+            if !rule.is_null() {
+                // SAFETY: the caller's promise. The handle is an address to look for, not a reference.
+                unsafe { rule.write(handle.cast_mut().cast()) };
+            }
+        };
+        // Before its callback may run.
+        set(Arc::as_ptr(&new));
+        let added = process().add_rule(&new, options.flags & RTE_HOTPLUG_AUTO_NOW != 0);
+        added.inspect_err(|_| set(std::ptr::null())).map(|()| 0)
     })
 }
 
@@ -187,7 +193,8 @@ pub unsafe extern "C" fn rte_hotplug_auto_add(
 ///   0 on success;
 ///   -EINVAL: rule is NULL;
 ///   -ENOENT: there is no such rule: removed already?
-///   -EAGAIN: its callback runs in another thread; the rule stays;
+///   -EAGAIN: a device is being attached or detached by it, or its callback runs in another thread; the
+///   rule stays;
 ///   -EIO: a defect of this library.
 ///
 /// May be called from any thread.

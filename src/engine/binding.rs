@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::tracker::is_user_driver;
 use crate::error::{Error, Kind, Result};
 use crate::ports::{GroupMember, KernelDrivers};
 
@@ -34,17 +35,32 @@ pub fn bind<K: KernelDrivers>(kernel: &K, device: &CStr, target: Target<'_>) -> 
         let cause = "there is no such PCI function".into();
         return Err(failed(Kind::NoDevice, device, target, cause));
     }
-    if let Target::Driver(driver) = target {
-        if kernel.driver(device).as_deref() == Some(driver) {
-            return Ok(());
+    bind_there(kernel, device, target).map_err(|error| {
+        // Whatever failed of one that has gone: that is why.
+        match kernel.is_there(device) {
+            true => error,
+            false => failed(Kind::NoDevice, device, target, "it is gone".into()),
         }
-        check_driver(kernel, device, driver)?;
-    }
+    })
+}
+
+fn bind_there<K: KernelDrivers>(kernel: &K, device: &CStr, target: Target<'_>) -> Result<()> {
     let step = |name, errno| step_failed(device, target, name, errno);
     let before = Before {
         driver: kernel.driver(device),
         rule: kernel.driver_override(device).map_err(|e| step("read driver_override", e))?,
     };
+    if before.is(target) {
+        return Ok(());
+    }
+    let rule = match target {
+        Target::Driver(driver) => {
+            check_driver(kernel, device, driver)?;
+            Some(driver)
+        }
+        Target::Nothing | Target::KernelsOwn => None,
+    };
+    kernel.set_driver_override(device, rule).map_err(|e| step("write driver_override", e))?;
     change(kernel, device, target).map_err(|error| before.restore(kernel, device, error))
 }
 
@@ -92,11 +108,6 @@ fn check_driver<K: KernelDrivers>(kernel: &K, device: &CStr, driver: &CStr) -> R
 /// Takes the function from its driver and gives it to the other one.
 fn change<K: KernelDrivers>(kernel: &K, device: &CStr, target: Target<'_>) -> Result<()> {
     let step = |name, errno| step_failed(device, target, name, errno);
-    let rule = match target {
-        Target::Driver(driver) => Some(driver),
-        Target::Nothing | Target::KernelsOwn => None,
-    };
-    kernel.set_driver_override(device, rule).map_err(|e| step("write driver_override", e))?;
     unbind(kernel, device).map_err(|e| step("unbind", e))?;
     match target {
         Target::Driver(driver) => bind_when_ready(kernel, device, driver),
@@ -148,6 +159,16 @@ fn bind_when_ready<K: KernelDrivers>(kernel: &K, device: &CStr, driver: &CStr) -
 }
 
 impl Before {
+    /// Whether nothing is to be done.
+    fn is(&self, target: Target<'_>) -> bool {
+        let driver = self.driver.as_deref();
+        match target {
+            Target::Driver(wanted) => driver == Some(wanted),
+            Target::Nothing => driver.is_none() && self.rule.is_none(),
+            Target::KernelsOwn => self.rule.is_none() && driver.is_some_and(|d| !is_user_driver(d)),
+        }
+    }
+
     /// Gives the function back to what it had; the error tells if that fails as well.
     fn restore<K: KernelDrivers>(&self, kernel: &K, device: &CStr, error: Error) -> Error {
         if !kernel.is_there(device) {
@@ -341,6 +362,14 @@ mod tests {
         has(&kernel, Some(c"uio_pci_generic"), Some(c"uio_pci_generic"));
         bind(&kernel, DEVICE, Target::Nothing).unwrap();
         has(&kernel, None, None);
+        bind(&kernel, DEVICE, Target::KernelsOwn).unwrap();
+        has(&kernel, Some(c"e1000e"), None);
+    }
+
+    #[test]
+    fn what_the_kernels_own_driver_has_is_left_to_it() {
+        let kernel = Kernel::new(Some(c"e1000e"));
+        kernel.borrow_mut().unbind_fails = Some(Errno::EIO);
         bind(&kernel, DEVICE, Target::KernelsOwn).unwrap();
         has(&kernel, Some(c"e1000e"), None);
     }

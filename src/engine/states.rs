@@ -37,10 +37,20 @@ counters! {
 /// The states of this process's devices.
 #[derive(Default)]
 pub struct States {
-    /// The attached devices that can go by themselves, and whether they have.
-    attached: Mutex<BTreeMap<CString, bool>>,
+    /// The attached devices that can go by themselves.
+    attached: Mutex<Attached>,
     /// How many have come how far.
     pub counters: Counters,
+}
+
+/// Names one attach of a device among all of this process.
+pub type Attach = u64;
+
+#[derive(Default)]
+struct Attached {
+    last: Attach,
+    /// By the kernel's names: which attach it was, and whether the device has gone since.
+    devices: BTreeMap<CString, (Attach, bool)>,
 }
 
 /// The bus whose devices can go by themselves.
@@ -78,14 +88,17 @@ impl States {
     /// A device was attached without us.
     pub fn learn(&self, bus: &CStr, name: &CStr) {
         if bus == PCI {
-            self.attached.lock().insert(kernel_name(name), false);
+            let mut attached = self.attached.lock();
+            attached.last += 1;
+            let new = (attached.last, false);
+            attached.devices.insert(kernel_name(name), new);
         }
     }
 
     /// A driver has let go of a device, or there is none.
     pub fn left(&self, bus: &CStr, name: &CStr, text: &str) {
         if bus == PCI {
-            self.attached.lock().remove(&kernel_name(name));
+            self.attached.lock().devices.remove(&kernel_name(name));
         }
         self.counters.gone.add();
         tell(bus, name, text);
@@ -93,8 +106,8 @@ impl States {
 
     /// A PCI device has gone, or does not answer any more: a fault if it is attached.
     pub fn lost(&self, name: &CStr) {
-        let is_news = match self.attached.lock().get_mut(&kernel_name(name)) {
-            Some(faulted) => !std::mem::replace(faulted, true),
+        let is_news = match self.attached.lock().devices.get_mut(&kernel_name(name)) {
+            Some((_, faulted)) => !std::mem::replace(faulted, true),
             None => false,
         };
         if is_news {
@@ -102,10 +115,15 @@ impl States {
         }
     }
 
+    /// Which attach of a PCI device stands; `None` when it is not attached.
+    pub fn attach_of(&self, name: &CStr) -> Option<Attach> {
+        self.attached.lock().devices.get(&kernel_name(name)).map(|(attach, _)| *attach)
+    }
+
     /// Whether a device has gone while a driver has it.
     pub fn is_faulted(&self, device: &Device) -> bool {
-        let faulted = || self.attached.lock().get(&kernel_name(&device.name)).copied();
-        *device.bus == *PCI && faulted().unwrap_or(false)
+        let attached = || self.attached.lock().devices.get(&kernel_name(&device.name)).copied();
+        *device.bus == *PCI && attached().is_some_and(|(_, faulted)| faulted)
     }
 }
 

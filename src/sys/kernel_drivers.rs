@@ -17,8 +17,9 @@ use crate::ports::{GroupMember, KernelDrivers};
 /// What the kernel shows as the override of a function that has none.
 const NO_OVERRIDE: &[u8] = b"(null)";
 const NO_IOMMU: &str = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
-/// A bridge passes on what others do: it takes no part in a group.
-const BRIDGE_CLASS: u32 = 0x06;
+/// Classes of functions that pass on what others do, and take no part in a group: to PCI, to `CardBus`,
+/// semi-transparent. Those to ISA, for instance, do take part.
+const BRIDGES: [u32; 3] = [0x0604, 0x0607, 0x0609];
 
 impl KernelDrivers for PciDevices {
     fn is_there(&self, device: &CStr) -> bool {
@@ -75,7 +76,7 @@ impl KernelDrivers for PciDevices {
 
 impl PciDevices {
     fn member(&self, name: CString) -> GroupMember {
-        let is_bridge = self.ids(&name).is_some_and(|ids| ids.class >> 16 == BRIDGE_CLASS);
+        let is_bridge = self.ids(&name).is_some_and(|ids| BRIDGES.contains(&(ids.class >> 8)));
         GroupMember { driver: Self::driver(self, &name), is_bridge, name }
     }
 }

@@ -1,14 +1,16 @@
 //! PCI functions through VFIO: container, group, device.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int, c_long, c_void};
 use std::fs::File;
 use std::io;
-use std::mem::size_of;
+use std::mem::{ManuallyDrop, size_of};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::eventfd::EventFd;
+
+use super::fork;
 
 /// What could not be done, and why.
 #[derive(Debug)]
@@ -23,14 +25,35 @@ type Result<T> = std::result::Result<T, Failure>;
 
 /// An IOMMU group that this process has, in a container of its own.
 pub struct Group {
-    group: File,
-    container: File,
+    group: Own,
+    container: Own,
 }
 
 /// A function of a group.
 pub struct Device {
-    file: File,
+    file: Own,
     group: Arc<Group>,
+}
+
+/// A file that forked children do not keep: the kernel waits until nobody has the device.
+struct Own(ManuallyDrop<File>, u32);
+
+impl Own {
+    fn new(file: File) -> Self {
+        fork::close_in_child(file.as_raw_fd());
+        Self(ManuallyDrop::new(file), fork::count())
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // In a child it is closed already, and its number may be something else's.
+        if self.1 == fork::count() {
+            fork::forget(self.0.as_raw_fd());
+            // SAFETY: dropped here only.
+            unsafe { ManuallyDrop::drop(&mut self.0) };
+        }
+    }
 }
 
 /// A region of a device's descriptor.
@@ -124,38 +147,38 @@ impl Group {
         with(&group, request::GROUP_SET_CONTAINER, &mut descriptor)
             .map_err(at("join a container"))?;
         plain(&container, request::SET_IOMMU, iommu).map_err(at("set the IOMMU up"))?;
-        Ok(Self { group, container })
+        Ok(Self { group: Own::new(group), container: Own::new(container) })
     }
 
     /// A function of this group.
     pub fn device(self: &Arc<Self>, address: &CStr) -> Result<Device> {
         // SAFETY: the group's descriptor, and the name of a function.
         let descriptor = unsafe {
-            libc::ioctl(self.group.as_raw_fd(), request::GROUP_GET_DEVICE, address.as_ptr())
+            libc::ioctl(self.group.0.as_raw_fd(), request::GROUP_GET_DEVICE, address.as_ptr())
         };
         let descriptor = Errno::result(descriptor).map_err(at("get the device from VFIO"))?;
         // SAFETY: the kernel has just made it for us.
         let owned = unsafe { OwnedFd::from_raw_fd(descriptor) };
-        Ok(Device { file: File::from(owned), group: self.clone() })
+        Ok(Device { file: Own::new(File::from(owned)), group: self.clone() })
     }
 }
 
 impl Device {
     /// What can be read, written and mapped.
     pub fn file(&self) -> &File {
-        &self.file
+        &self.file.0
     }
 
     /// The descriptors of the container, the group and the device.
     pub fn descriptors(&self) -> [RawFd; 3] {
-        [&self.group.container, &self.group.group, &self.file].map(AsRawFd::as_raw_fd)
+        [&self.group.container, &self.group.group, &self.file].map(|own| own.0.as_raw_fd())
     }
 
     /// A region of [`Self::file`].
     pub fn region(&self, index: u32) -> Result<Region> {
         let size = size_of::<RegionInfo>() as u32;
         let mut info = RegionInfo { size, index, ..RegionInfo::default() };
-        with(&self.file, request::GET_REGION_INFO, &mut info).map_err(at("ask for a region"))?;
+        with(&self.file.0, request::GET_REGION_INFO, &mut info).map_err(at("ask for a region"))?;
         let can_be_mapped = info.flags & REGION_MMAP != 0;
         Ok(Region { offset: info.offset, length: info.length, can_be_mapped })
     }
@@ -170,7 +193,7 @@ impl Device {
             count: 1,
             descriptor: bell.as_raw_fd(),
         };
-        with(&self.file, request::SET_IRQS, &mut set).map(drop).map_err(at("hear of requests"))
+        with(&self.file.0, request::SET_IRQS, &mut set).map(drop).map_err(at("hear of requests"))
     }
 }
 
@@ -185,7 +208,7 @@ fn at(step: &'static str) -> impl Fn(Errno) -> Failure {
 
 fn plain(file: &File, request: u64, argument: c_int) -> nix::Result<c_int> {
     // SAFETY: requests that take a number.
-    Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), request, argument) })
+    Errno::result(unsafe { libc::ioctl(file.as_raw_fd(), request, c_long::from(argument)) })
 }
 
 fn with<T>(file: &File, request: u64, argument: &mut T) -> nix::Result<c_int> {
