@@ -274,23 +274,35 @@ def _(bench):
     quits(subject)
 
 
-@case("auto-recovery")
-def _(bench):
-    """Pulled and added again and again: what the first cycle needs is all that is ever needed."""
-    subject = bench.start()
-    subject.follow()
+def follows(bench, driver):
+    """What the first cycle needs is all that is ever needed."""
     first = None
     for _ in range(CYCLES):
-        nic = bench.add(VFIO)
-        subject.meet(bench, nic)
+        nic = bench.add(driver)
+        bench.subject.meet(bench, nic)
         bench.wire(nic).await_frames(100)
-        mark = subject.log.mark()
+        mark = bench.subject.log.mark()
         bench.pull(nic)
-        subject.let_go(nic.name, mark)
+        bench.subject.let_go(nic.name, mark)
         bench.await_deleted(nic)
         first = first or bench.counts()
     same(bench.counts(), first, f"what is in use after {CYCLES} cycles")
-    quits(subject)
+    quits(bench.subject)
+
+
+@case("auto-recovery")
+def _(bench):
+    """Pulled and added again and again."""
+    bench.start().follow()
+    follows(bench, VFIO)
+
+
+@case("auto-recovery-uio", subjects=("app",))
+def _(bench):
+    subject = bench.start()
+    subject.command("flood", "traffic")
+    subject.follow_with(UIO)
+    follows(bench, UIO)
 
 
 def recovers(bench, driver):
