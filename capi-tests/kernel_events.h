@@ -118,8 +118,8 @@ static inline void count_no_more(void)
 }
 
 /*
- * What is announced reaches every process of this machine, so one suite at a time has the function, to
- * its end. Without a function the suite ends here, and says so.
+ * What is announced reaches every process of this machine, so one suite at a time makes events, to its
+ * end. Without a function the suite ends here, and says so.
  */
 static inline void take_device(void)
 {
@@ -130,7 +130,7 @@ static inline void take_device(void)
 					    : "1..0 # SKIP no PCI function whose events can be made\n");
 		exit(getenv("CI") != NULL ? EXIT_FAILURE : EXIT_SUCCESS);
 	}
-	file = open(uevent_file, O_RDONLY | O_CLOEXEC);
+	file = open("/sys/kernel/uevent_seqnum", O_RDONLY | O_CLOEXEC);
 	while (flock(file, LOCK_EX) != 0)
 		if (errno != EINTR)
 			exit(EXIT_FAILURE);

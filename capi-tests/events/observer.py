@@ -34,7 +34,7 @@ def uevent_file():
 @functools.cache
 def take_device():
     """What is announced reaches every process of this machine: one suite at a time, to its end."""
-    descriptor = os.open(uevent_file(), os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open("/sys/kernel/uevent_seqnum", os.O_RDONLY | os.O_CLOEXEC)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
