@@ -179,8 +179,9 @@ def order(tap, bench):
     def built(name, front, back):
         compile_flags, link_flags = dpdk()
         libraries = {"ours": bench.ours(), "dpdk": link_flags}
+        # An older C library has dladdr in a library of its own.
         return bench.build(name, "order_app.c", *compile_flags, *libraries[front],
-                           *libraries[back])
+                           *libraries[back], "-ldl")
 
     @tap.case("ours before DPDK: it serves, and says nothing")
     def _():

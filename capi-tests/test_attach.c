@@ -127,11 +127,12 @@ static void all_devices_are_iterated(void)
 
 static void bad_strings_are_refused(void)
 {
+	int empty = rte_dev_probe("");
 	char name[80] = { 0 };
 
 	memset(name, 'n', sizeof(name) - 1);
-	/* DPDK's auxiliary bus takes the empty name and then does not find it. */
-	CHECK_INT(rte_dev_probe(""), suite_hosted() ? -ENODEV : -EFAULT);
+	/* DPDK's auxiliary bus, which 20.11 has not yet, takes the empty name and then does not find it. */
+	CHECK(empty == -EFAULT || (suite_hosted() && empty == -ENODEV));
 	CHECK_INT(rte_dev_probe("vdev"), -EFAULT);
 	CHECK_INT(rte_dev_probe("no_such_driver0"), -EFAULT);
 	CHECK_INT(rte_dev_probe("bus=nobus,name=x"), -EFAULT);

@@ -50,9 +50,9 @@ int main(void)
 #include <pthread.h>
 #include <sched.h>
 
-#include <rte_dmadev.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <rte_rawdev.h>
 
 #define AT_START "net_null9"
 #define ROUNDS 200
@@ -201,16 +201,16 @@ static void a_device_without_a_port_is_detached_again(void)
 {
 	uint16_t port = 4711;
 
-	CHECK_INT(rte_eth_dev_attach("dma_skeleton", &port), -ENODEV);
+	CHECK_INT(rte_eth_dev_attach("rawdev_skeleton", &port), -ENODEV);
 	CHECK_INT(port, 4711);
-	CHECK(rte_hotplug_device_find("vdev", "dma_skeleton") == NULL);
-	CHECK_INT(rte_dma_count_avail(), 0);
+	CHECK(rte_hotplug_device_find("vdev", "rawdev_skeleton") == NULL);
+	CHECK_INT(rte_rawdev_count(), 0);
 	/* Its driver is there: only the port was missing. */
-	CHECK_INT(rte_dev_probe("dma_skeleton"), 0);
-	CHECK_INT(rte_dma_count_avail(), 1);
-	CHECK_INT(rte_eth_dev_attach("dma_skeleton", &port), -EEXIST);
-	CHECK_INT(rte_eal_hotplug_remove("vdev", "dma_skeleton"), 0);
-	CHECK_INT(rte_dma_count_avail(), 0);
+	CHECK_INT(rte_dev_probe("rawdev_skeleton"), 0);
+	CHECK_INT(rte_rawdev_count(), 1);
+	CHECK_INT(rte_eth_dev_attach("rawdev_skeleton", &port), -EEXIST);
+	CHECK_INT(rte_eal_hotplug_remove("vdev", "rawdev_skeleton"), 0);
+	CHECK_INT(rte_rawdev_count(), 0);
 }
 
 static void bad_devargs_are_refused(void)
@@ -218,7 +218,9 @@ static void bad_devargs_are_refused(void)
 	uint16_t port = 4711;
 
 	CHECK_INT(rte_eth_dev_attach("no_such_driver0", &port), -EFAULT);
-	CHECK_INT(rte_eth_dev_attach("class=eth", &port), -EINVAL);
+	/* In 20.11 it is a name that no bus takes, later a class without a bus. */
+	CHECK_INT(rte_eth_dev_attach("class=eth", &port),
+		  RTE_VERSION < RTE_VERSION_NUM(21, 11, 0, 0) ? -EFAULT : -EINVAL);
 	CHECK_INT(rte_eth_dev_attach("pci:0000:ff:1f.7", &port), -ENODEV);
 	CHECK_INT(port, 4711);
 }

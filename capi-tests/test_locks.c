@@ -31,7 +31,7 @@ static void on_scan(void *arg)
 		sem_post(&scanning);
 }
 
-static int probe_and_attach(void *vdev)
+static int probe_and_attach(struct rte_vdev_device *vdev)
 {
 	(void)vdev;
 	sem_post(&probing);
@@ -40,7 +40,7 @@ static int probe_and_attach(void *vdev)
 	return nested_result;
 }
 
-static int remove_nothing(void *vdev)
+static int remove_nothing(struct rte_vdev_device *vdev)
 {
 	(void)vdev;
 	return 0;
@@ -85,14 +85,14 @@ static void a_driver_attaches_under_the_lock_of_vdev(void)
 static sem_t removing, may_go_on;
 static int inner_result = -1;
 
-static int probe_nothing(void *vdev)
+static int probe_nothing(struct rte_vdev_device *vdev)
 {
 	(void)vdev;
 	return 0;
 }
 
 /* Runs under the lock of vdev, which the other thread comes to wait for. */
-static int remove_and_detach(void *vdev)
+static int remove_and_detach(struct rte_vdev_device *vdev)
 {
 	(void)vdev;
 	sem_post(&removing);

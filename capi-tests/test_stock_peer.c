@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * A process without the library is asked on EAL's own wire, exactly as DPDK would ask it. That
- * process is a thread here that answers at a secondary's EAL socket. Inside DPDK 22.11 only: the wire
- * is that version's.
+ * process is a thread here that answers at a secondary's EAL socket.
  */
 
 #include <poll.h>
@@ -15,9 +14,14 @@
 
 enum { MP_REQ = 1, MP_REP = 2, MP_IGN = 3 };
 
+#define MESSAGE_IS_ALIGNED (RTE_VERSION >= RTE_VERSION_NUM(25, 11, 0, 0))
+
 /* EAL's datagram, without the descriptors at the end of rte_mp_msg. */
 struct message {
 	int type;
+#if MESSAGE_IS_ALIGNED
+	int padding;
+#endif
 	char name[64];
 	int len_param;
 	int num_fds;
@@ -27,6 +31,9 @@ struct message {
 		int result;
 	} request;
 	char rest[256 - 136];
+#if MESSAGE_IS_ALIGNED
+	int padding_behind;
+#endif
 };
 
 static struct {
@@ -69,7 +76,7 @@ static void *answer_requests(void *arg)
 
 static void join_group(void)
 {
-	CHECK_INT(sizeof(struct message), 332);
+	CHECK_INT(sizeof(struct message), MESSAGE_IS_ALIGNED ? 340 : 332);
 	memset(&secondary, 0, sizeof(secondary));
 	secondary.address.sun_family = AF_UNIX;
 	snprintf(secondary.address.sun_path, sizeof(secondary.address.sun_path),
@@ -158,7 +165,9 @@ static void what_would_crash_the_others_is_not_sent(void)
 {
 	join_group();
 	CHECK_INT(rte_dev_probe("bus"), -EFAULT);
-	CHECK_INT(rte_dev_probe("class=eth"), -EINVAL);
+	/* In 20.11 it is a name that no bus takes, later a class without a bus. */
+	CHECK_INT(rte_dev_probe("class=eth"),
+		  RTE_VERSION < RTE_VERSION_NUM(21, 11, 0, 0) ? -EFAULT : -EINVAL);
 	CHECK_INT(rte_dev_remove((struct rte_device *)&secondary), -ENODEV);
 	CHECK_INT(secondary.requests, 0);
 	leave_group();

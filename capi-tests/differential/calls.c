@@ -30,7 +30,7 @@ struct call calls[1024];
 size_t call_count;
 
 /* The number in the driver arguments at key, which ends in '='; 0 if it is not there. */
-static int argument(const void *vdev, const char *key)
+static int argument(const struct rte_vdev_device *vdev, const char *key)
 {
 	const struct rte_devargs *devargs = rte_dev_devargs(device_of(vdev));
 	const char *at = devargs != NULL && devargs->args != NULL ? devargs->args : "";
@@ -44,14 +44,14 @@ static int argument(const void *vdev, const char *key)
 	return atoi(at + strlen(key));
 }
 
-static int probe_as_told(void *vdev)
+static int probe_as_told(struct rte_vdev_device *vdev)
 {
 	int positive = argument(vdev, "positive=");
 
 	return positive != 0 ? positive : -argument(vdev, "fail=");
 }
 
-static int remove_as_told(void *vdev)
+static int remove_as_told(struct rte_vdev_device *vdev)
 {
 	int positive = argument(vdev, "rmpositive=");
 

@@ -5,6 +5,7 @@
 
 #include <rte_devargs.h>
 
+#include "../dpdk.h"
 #include "calls.h"
 
 #define LONGEST_SHOWN 64

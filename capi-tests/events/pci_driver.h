@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A PCI driver of a test's own. Debian ships no bus_pci_driver.h: the structs are those of DPDK 22.11,
- * as far as they are used.
+ * A PCI driver of a test's own. Debian ships no bus_pci_driver.h: the structs as far as they are used.
  */
 #ifndef PCI_DRIVER_H
 #define PCI_DRIVER_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "../dpdk.h"
 
 struct pci_list_entry {
 	void *next, *prev;
@@ -27,6 +28,9 @@ struct rte_pci_driver {
 		const char *name;
 		const char *alias;
 	} driver;
+#if RTE_VERSION < RTE_VERSION_NUM(21, 11, 0, 0)
+	void *bus;
+#endif
 	int (*probe)(struct rte_pci_driver *driver, struct rte_pci_device *device);
 	int (*remove)(struct rte_pci_device *device);
 	void *dma_map, *dma_unmap;
@@ -34,10 +38,8 @@ struct rte_pci_driver {
 	uint32_t drv_flags;
 };
 
-_Static_assert(offsetof(struct rte_pci_driver, id_table) == 80, "rte_pci_driver.id_table");
-
 /* rte_pci_device.mem_resource */
-#define PCI_RESOURCES 104
+#define PCI_RESOURCES (HAS_PUBLIC_STRUCTS ? 96 : 104)
 
 struct pci_resource {
 	uint64_t physical, length;

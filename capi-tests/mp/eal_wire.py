@@ -5,13 +5,17 @@ import contextlib
 import os
 import socket
 import struct
+import subprocess
 import threading
 
 MESSAGE, REQUEST, REPLY, IGNORE = range(4)
 ATTACH, DETACH, ATTACH_ROLLBACK, DETACH_ROLLBACK = range(4)
 ACTION = b"eal_dev_mp_request"
-# int type; struct rte_mp_msg without descriptors: name, len_param, num_fds, param (up to 25.07).
-LAYOUT = struct.Struct("=i64sii256s")
+# DPDK's version, year and month.
+VERSION = tuple(map(int, subprocess.run(["pkg-config", "--modversion", "libdpdk"], text=True, check=True,
+                                        stdout=subprocess.PIPE).stdout.split(".")[:2]))
+# int type; struct rte_mp_msg without descriptors: name, len_param, num_fds, param. Aligned since 25.11.
+LAYOUT = struct.Struct("=i4x64sii256s4x" if VERSION >= (25, 11) else "=i64sii256s")
 # struct eal_dev_mp_req: type, devargs, result.
 REQUEST_LAYOUT = struct.Struct("=i128si")
 

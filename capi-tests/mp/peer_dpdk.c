@@ -11,12 +11,12 @@
 #include "../vdev_driver.h"
 #include "peer.h"
 
-static int driver_probe(void *vdev)
+static int driver_probe(struct rte_vdev_device *vdev)
 {
 	return probe_device(rte_dev_name(device_of(vdev)));
 }
 
-static int driver_remove(void *vdev)
+static int driver_remove(struct rte_vdev_device *vdev)
 {
 	return remove_device(rte_dev_name(device_of(vdev)));
 }

@@ -202,10 +202,12 @@ static void check_arguments(const char *arguments)
 static void devargs_of_any_length(void)
 {
 	static const size_t lengths[] = { 127, 128, 4096 };
+	int refused;
 
 	start_group(2);
-	/* As DPDK's own function: its auxiliary bus takes any name, the embedded runtime has none. */
-	CHECK_INT(atoi(ask(caller, "attach ")), group.hosted ? -ENODEV : -EFAULT);
+	/* As DPDK's own function: its auxiliary bus, which 20.11 has not yet, takes any name. */
+	refused = atoi(ask(caller, "attach "));
+	CHECK(refused == -EFAULT || (group.hosted && refused == -ENODEV));
 	check_agree();
 	attach(caller, "tdrv0", 0);
 	check_arguments("");
