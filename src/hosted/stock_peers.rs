@@ -35,8 +35,9 @@ use crate::sys::unix;
 /// primary has it too. EAL takes no notice of such names.
 pub const SOCKET_PREFIX: &str = "hotplug_ask_";
 
-/// Many times what a secondary needs from its socket to its mark.
-const NEW: Duration = Duration::from_millis(200);
+/// Many times what a secondary needs from its socket to its mark, on a machine that is overloaded, too.
+/// Only what a stock secondary could not take waits for it.
+const NEW: Duration = Duration::from_secs(2);
 
 /// The stock secondaries of a group.
 pub struct Peers {
