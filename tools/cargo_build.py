@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs cargo for meson: builds the library, puts it where meson wants it, translates the depfile."""
+"""For meson: has cargo build the library, puts it where meson wants it, translates the depfile."""
 
 import argparse
 import os
@@ -22,9 +22,28 @@ def environment(root: pathlib.Path) -> dict[str, str]:
     return dict(os.environ, CARGO_ENCODED_RUSTFLAGS="\x1f".join(flags))
 
 
-def main() -> int:
+def build(options: argparse.Namespace, manifest: pathlib.Path) -> pathlib.Path:
+    """Where cargo has made it."""
+    done = subprocess.run(
+        [options.cargo, "build", "--lib", "--quiet", "--locked", "--profile", options.profile,
+         "--manifest-path", manifest, "--target-dir", options.target_dir],
+        env=environment(manifest.parent))
+    if done.returncode:
+        sys.exit(done.returncode)
+    return options.target_dir / ("debug" if options.profile == "dev" else options.profile)
+
+
+def sources(made: pathlib.Path, manifest: pathlib.Path) -> str:
+    """What cargo says that it depends on: its depfile names its own outputs, ninja wants meson's."""
+    dependencies = (made / "librte_hotplug.d").read_text().split(":", 1)[1].strip()
+    return f"{dependencies} {manifest} {manifest.parent / 'Cargo.lock'} {manifest.parent / 'build.rs'}"
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cargo", required=True)
+    making = parser.add_mutually_exclusive_group(required=True)
+    making.add_argument("--cargo")
+    making.add_argument("--prebuilt", type=pathlib.Path)
     parser.add_argument("--profile", required=True)
     parser.add_argument("--manifest", required=True)
     parser.add_argument("--target-dir", type=pathlib.Path, required=True)
@@ -32,25 +51,14 @@ def main() -> int:
     parser.add_argument("outputs", nargs=3, type=pathlib.Path)
     options = parser.parse_args()
     manifest = pathlib.Path(options.manifest).resolve()
-    build = subprocess.run(
-        [options.cargo, "build", "--lib", "--quiet", "--locked", "--profile", options.profile,
-         "--manifest-path", manifest, "--target-dir", options.target_dir],
-        env=environment(manifest.parent))
-    if build.returncode:
-        return build.returncode
-
-    made = options.target_dir / ("debug" if options.profile == "dev" else options.profile)
+    made = options.prebuilt or build(options, manifest)
     soname, link, archive = options.outputs
     shutil.copy2(made / "librte_hotplug.so", soname)
     shutil.copy2(made / "librte_hotplug.so", link)
     shutil.copy2(made / "librte_hotplug.a", archive)
-
-    # cargo's depfile names its own outputs; ninja wants meson's. Only the sources count.
-    dependencies = (made / "librte_hotplug.d").read_text().split(":", 1)[1].strip()
-    extra = [manifest, manifest.parent / "Cargo.lock", manifest.parent / "build.rs"]
-    options.depfile.write_text(f"{soname}: {dependencies} {' '.join(map(str, extra))}\n")
-    return 0
+    depends = made / "librte_hotplug.so" if options.prebuilt else sources(made, manifest)
+    options.depfile.write_text(f"{soname}: {depends}\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,7 +9,6 @@ root or valgrind are skipped, and counted, where they cannot run.
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import re
@@ -19,16 +18,15 @@ import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-CI = bool(os.environ.get("CI"))
+import matrix
+from results import CI, Results, add_meson_log, huge_pages, run, step
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What is run -> the Debian package that has it.
 TOOLS = {"gcc": "gcc", "g++": "g++", "meson": "meson", "ninja": "ninja-build",
          "pkg-config": "pkg-config", "valgrind": "valgrind", "nm": "binutils", "make": "make",
          "dpdk-testpmd": "dpdk-dev", "dpdk-devbind.py": "dpdk", "dpkg-shlibdeps": "dpkg-dev",
          "debootstrap": "debootstrap", "lintian": "lintian", "mandoc": "mandoc"}
-# Of 2 MB, for the DPDK groups of the tests.
-HUGE_PAGES = 512
 # How long the soak runs in each mode, in seconds.
 SOAK = 30
 # How long each fuzz target runs with coverage, in seconds.
@@ -36,50 +34,6 @@ FUZZ = 3
 
 # pkg-config module -> package.
 MODULES = {"libdpdk": "libdpdk-dev"}
-
-
-class Results:
-    """Counts, and prints what happens as it happens."""
-
-    def __init__(self) -> None:
-        self.passed = self.failed = self.skipped = 0
-        self.failures: list[str] = []
-
-    def add(self, name: str, ok: bool, detail: str = "") -> None:
-        print(f"{'ok' if ok else 'FAILED'}: {name}", flush=True)
-        if ok:
-            self.passed += 1
-        else:
-            self.failed += 1
-            self.failures.append(name)
-            print(detail, flush=True)
-
-    def skip(self, name: str, reason: str) -> None:
-        if CI:
-            self.add(name, False, f"may not be skipped in CI: {reason}")
-        else:
-            self.skipped += 1
-            print(f"skipped: {name}: {reason}", flush=True)
-
-    def close(self) -> int:
-        for name in self.failures:
-            print(f"failed: {name}")
-        skipped = f", {self.skipped} skipped" if self.skipped else ""
-        print(f"{self.passed} passed, {self.failed} failed{skipped}")
-        return 1 if self.failed else 0
-
-
-def run(command: list, timeout: int = 1200, **options) -> subprocess.CompletedProcess:
-    print("+ " + " ".join(map(str, command)), flush=True)
-    return subprocess.run(command, cwd=options.pop("cwd", ROOT), text=True, timeout=timeout,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors="replace",
-                          stdin=subprocess.DEVNULL, **options)
-
-
-def step(results: Results, name: str, command: list, **options) -> bool:
-    done = run(command, **options)
-    results.add(name, done.returncode == 0, done.stdout)
-    return done.returncode == 0
 
 
 def missing() -> list[str]:
@@ -104,35 +58,6 @@ def install_missing(results: Results) -> None:
         results.skip(f"package {package}", "not installed: run as root on Debian, or install it")
     if not shutil.which("cargo"):
         sys.exit("cargo is missing: install Rust 1.85 or later with rustup")
-
-
-@contextlib.contextmanager
-def huge_pages(results: Results):
-    """DPDK processes that share their devices need huge pages: lends some, and takes them back."""
-    setting = pathlib.Path("/proc/sys/vm/nr_hugepages")
-    before = setting.read_text()
-    mounted = any(line.split()[2] == "hugetlbfs" for line in open("/proc/mounts"))
-    point = pathlib.Path("/dev/hugepages")
-    try:
-        try:
-            if int(before) < HUGE_PAGES:
-                setting.write_text(str(HUGE_PAGES))
-            if not mounted:
-                point.mkdir(exist_ok=True)
-                subprocess.run(["mount", "-t", "hugetlbfs", "none", point], check=True)
-            lent = int(setting.read_text())
-        except (OSError, subprocess.CalledProcessError) as error:
-            results.skip("huge pages", f"cannot be set up: {error}: run as root")
-            lent = 0
-        else:
-            if lent < HUGE_PAGES:
-                results.skip("huge pages", f"only {lent} of {HUGE_PAGES}: is memory short?")
-        yield lent >= HUGE_PAGES
-    finally:
-        if not mounted and os.path.ismount(point):
-            subprocess.run(["umount", point])
-        with contextlib.suppress(OSError):
-            setting.write_text(before)
 
 
 def rust(results: Results) -> None:
@@ -176,30 +101,9 @@ def c_suites(results: Results, build: pathlib.Path, name: str, setup: list, suit
         results.add(f"{name}: meson compile", False, done.stdout)
         return False
     run(["meson", "test", "-C", build, "--no-rebuild", *suites], timeout=2400)
-    log = build / "meson-logs/testlog.json"
-    lines = log.read_text().splitlines() if log.exists() else []
-    if not lines:
+    if not add_meson_log(results, name, build):
         results.add(f"{name}: meson test ran nothing", False)
-    for line in lines:
-        add_meson_test(results, name, json.loads(line))
     return True
-
-
-def add_meson_test(results: Results, suite: str, test: dict) -> None:
-    """A TAP test counts by its cases; what is not told by a case counts as one."""
-    name = f"{suite}: {test['name']}"
-    output = test.get("stdout", "")
-    failed = False
-    for ok, case in re.findall(r"^(not ok|ok) \d+ *-? *(.*)$", output, re.MULTILINE):
-        if "# SKIP" in case.upper():
-            results.skip(f"{name}: {case}", "by the test")
-        else:
-            failed |= ok != "ok"
-            results.add(f"{name}: {case}", ok == "ok", output)
-    if test["result"] == "SKIP" and not re.search("# SKIP", output, re.IGNORECASE):
-        results.skip(name, "by meson")
-    elif test["result"] not in ("OK", "SKIP") and not failed:
-        results.add(f"{name}: {test['result']}", False, output + test.get("stderr", ""))
 
 
 def c_tests(results: Results, scratch: pathlib.Path, build: pathlib.Path,
@@ -224,6 +128,35 @@ def c_tests(results: Results, scratch: pathlib.Path, build: pathlib.Path,
                 sys.executable, "tools/soak.py", build, "--mode", mode, "--seconds", str(SOAK)])
 
 
+@contextlib.contextmanager
+def debians():
+    """Has those of the matrix made beside all else, as it mostly waits; None where they cannot be."""
+    if os.geteuid() or not shutil.which("debootstrap"):
+        yield None
+        return
+    # In a session of its own: what it starts ends with it.
+    making = subprocess.Popen([ROOT / "tools/matrix.py", "--make"], text=True, start_new_session=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        yield making
+    finally:
+        if making.poll() is None:
+            os.killpg(making.pid, signal.SIGTERM)
+            making.communicate()
+
+
+def versions(results: Results, making: subprocess.Popen | None, scratch: pathlib.Path) -> None:
+    """Every DPDK that Debian has."""
+    if making is None:
+        results.skip("the matrix of versions", "not root, or no debootstrap")
+        return
+    said = making.communicate()[0]
+    results.add("a Debian for each version", making.returncode == 0, said)
+    if making.returncode == 0:
+        scratch.mkdir()
+        matrix.matrix(results, scratch, matrix.RELEASES, matrix.SUITES)
+
+
 def main() -> int:
     keep = sys.argv[1:] == ["--keep"]
     # Who ends it finds things as they were, too.
@@ -234,10 +167,12 @@ def main() -> int:
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="rte_hotplug_test_"))
     try:
         install_missing(results)
-        rust(results)
-        fuzz(results)
-        with huge_pages(results) as has_huge_pages:
-            c_tests(results, scratch, build, sanitized, has_huge_pages)
+        with debians() as making:
+            rust(results)
+            fuzz(results)
+            with huge_pages(results) as has_huge_pages:
+                c_tests(results, scratch, build, sanitized, has_huge_pages)
+                versions(results, making, scratch / "matrix")
         step(results, "README's first command", ["tools/demo.sh"])
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
