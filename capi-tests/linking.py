@@ -37,11 +37,14 @@ class Bench:
     def __init__(self, library, include, directory):
         self.library, self.include, self.directory = library, include, directory
 
-    def build(self, name, source, *flags):
+    def build(self, name, sources, *flags):
+        """Builds from one file of linking/, or from several of capi-tests."""
+        if isinstance(sources, str):
+            sources = [os.path.join("linking", sources)]
         path = os.path.join(self.directory, name)
         compiler = shlex.split(os.environ.get("CC", "cc"))
         tool(*compiler, "-std=c11", "-D_GNU_SOURCE", *STRICT, "-o", path,
-             os.path.join(HERE, "linking", source), *flags)
+             *(os.path.join(HERE, source) for source in sources), *flags)
         return path
 
     def ours(self):
@@ -127,52 +130,79 @@ def processes(tap, bench):
 
 
 def unknown(tap, bench):
+    parts = [os.path.join("fake_eal", name)
+             for name in sorted(os.listdir(os.path.join(HERE, "fake_eal")))
+             if name.endswith(".c") and name != "app.c"]
+    app = [os.path.join("fake_eal", "app.c")]
+
     def programs(*flags):
         """The program on the fake alone, and with ours in front."""
-        fake = bench.build("libfake_eal.so", "fake_eal.c", "-shared", "-fPIC",
-                           "-Wl,-soname,libfake_eal.so", *flags)
-        link = ["-I", bench.include, "-Wl,--no-as-needed", f"-L{bench.directory}", "-lfake_eal",
+        fake = bench.build("librte_eal.so.26", parts, "-shared", "-fPIC", "-pthread",
+                           "-Wl,-soname,librte_eal.so.26", "-I", bench.include, *flags)
+        link = ["-I", bench.include, "-Wl,--no-as-needed", fake,
                 f"-Wl,-rpath,{os.path.dirname(fake)}"]
-        return (bench.build("fake_app", "fake_app.c", *link),
-                bench.build("fake_app_ours", "fake_app.c", *bench.ours(), *link))
+        return bench.build("app", app, *link), bench.build("app_ours", app, *bench.ours(), *link)
 
-    def forwards(why, *flags, **environment):
+    def forwards(causes, remedy, *flags, arguments=(), **environment):
+        environment.setdefault("FAKE_ECHO", "1")
         plain, ours = programs(*flags)
-        theirs = bench.run(plain, **environment)
+        theirs = bench.run(plain, *arguments, **environment)
         same((theirs.returncode, theirs.stderr), (0, ""), "the fake alone")
         calls = re.findall(r"^fake (\w+)\(", theirs.stdout, re.MULTILINE)
         same(len(set(calls)), 14, "functions that the fake serves")
-        for result in (bench.run(ours, **environment),
-                       bench.run(plain, preload=True, **environment)):
-            same(result.returncode, 0, "exit status")
+        for result in (bench.run(ours, *arguments, **environment),
+                       bench.run(plain, *arguments, preload=True, **environment)):
+            same(result.returncode, 0, f"exit status, with {result.stderr}")
             same(result.stdout.splitlines(), theirs.stdout.splitlines(), "what comes back")
             lines = result.stderr.splitlines()
             same(len(lines), 1, f"lines in {lines}, which")
-            check("cannot be worked with" in lines[0] and why in lines[0], lines[0])
+            check("cannot be worked with" in lines[0], lines[0])
+            for text in (*causes, remedy, "every call goes to its own functions"):
+                check(text in lines[0], f"not in the line: {text}: {lines[0]}")
             # RTE_LOG_ERR
             check(lines[0].startswith("type 1 level 4: HOTPLUG: "), lines[0])
-        same(bench.run(ours, "mode", **environment).stdout, "mode 3\n", "rte_hotplug_mode()")
+        same(bench.run(ours, "mode", **environment).stdout.splitlines()[-1], "mode 3",
+             "rte_hotplug_mode()")
 
-    for version, why in (("DPDK 99.11.0", "99.11"), ("DPDK 19.11.0", "19.11"),
-                         ("DPDK 26.07.0", "26.07"), ("a vendor's build", "version")):
+    newer, older = "use a newer librte_hotplug", "use a newer DPDK"
+    changed = "use one that is built as DPDK releases it"
+    for version, causes, remedy in (
+            ("DPDK 99.11.0", ["99.11"], newer), ("DPDK 26.11.0-rc1", ["26.11", "26.07"], newer),
+            ("DPDK 27.03.0", ["27.03"], newer), ("DPDK 19.11.0", ["19.11", "20.11"], older),
+            ("DPDK 26.03.1", ["26.03", "rte_bus_find_driver"], changed),
+            ("DPDK 22.11.0", ["22.11", "rte_bus_find_driver"], changed),
+            ("a vendor's build", ["version", "a vendor's build"], changed)):
         @tap.case(f"\"{version}\" is not known: all calls are forwarded, with one ERR line")
-        def _(version=version, why=why):
-            forwards(why, FAKE_VERSION=version)
+        def _(version=version, causes=causes, remedy=remedy):
+            forwards(causes, remedy, FAKE_VERSION=version)
 
     @tap.case("a needed function is missing: the same")
     def _():
-        forwards("rte_devargs_next", "-DFAKE_TOO_OLD", FAKE_VERSION="DPDK 22.11.0")
+        forwards(["rte_devargs_next"], changed, "-DFAKE_WITHOUT_DEVARGS_NEXT")
+
+    @tap.case("26.07 without rte_bus_find_driver: the same")
+    def _():
+        forwards(["26.07", "rte_bus_find_driver"], changed, "-DFAKE_WITHOUT_FIND_DRIVER")
 
     @tap.case("a struct rte_bus that is laid out otherwise: the same")
     def _():
-        forwards("struct rte_bus", FAKE_VERSION="DPDK 22.11.0", FAKE_BUS="wrong")
+        forwards(["struct rte_bus"], changed, FAKE_WRONG="bus")
 
-    @tap.case("the same version with its own layout is worked with")
+    # Seen once rte_eal_init() has returned, before which ours serves.
+    for wrong, cause in (("late", "struct rte_bus"), ("device", "struct rte_device")):
+        @tap.case(f"{cause} laid out otherwise, known after rte_eal_init(): the same from then on")
+        def _(wrong=wrong, cause=cause):
+            forwards([cause], changed, arguments=["started"], FAKE_WRONG=wrong)
+            with tempfile.TemporaryDirectory(prefix="hotplug_linking_") as directory:
+                forwards([cause], changed, arguments=["started"], FAKE_WRONG=wrong,
+                         FAKE_DIRECTORY=directory)
+
+    @tap.case("26.07 with its own layout is worked with")
     def _():
         ours = programs()[1]
-        result = bench.run(ours, "mode", FAKE_VERSION="DPDK 22.11.0", FAKE_BUS="right")
-        same(result.stdout, "mode 2\n", "rte_hotplug_mode()")
-        check("cannot be worked with" not in result.stderr, result.stderr)
+        result = bench.run(ours, "mode")
+        same((result.stdout.splitlines()[-1], result.stderr), ("mode 2", ""),
+             "rte_hotplug_mode()")
 
 
 def order(tap, bench):

@@ -186,15 +186,6 @@ impl Host {
         self.object.address(c"per_lcore__rte_errno").map(NonNull::cast)
     }
 
-    /// The host's version; `rte_version` is absent up to 21.08, whose layouts are those of 20.11.
-    pub fn version(&self) -> Option<Version> {
-        match self.eal.as_ref().ok()?.version {
-            // SAFETY: returns a constant C string.
-            Some(version) => Version::parse(&unsafe { text(version()) }?.to_string_lossy()),
-            None => Some(OLDEST),
-        }
-    }
-
     /// The next `rte_eal_init` after ours.
     pub fn next_init(&self) -> Option<unsafe extern "C" fn(c_int, *mut *mut c_char) -> c_int> {
         // SAFETY: the C signature of rte_eal_init.
@@ -218,6 +209,15 @@ impl Host {
 }
 
 impl Eal {
+    /// The host's version, or as an error the text that says none; `rte_version` is absent up to 21.08,
+    /// whose layouts are those of 20.11.
+    pub fn version(&self) -> Result<Version, String> {
+        let Some(version) = self.version else { return Ok(OLDEST) };
+        // SAFETY: returns a constant C string.
+        let text = unsafe { text(version()) }.unwrap_or_default().to_string_lossy();
+        Version::parse(&text).ok_or_else(|| text.into_owned())
+    }
+
     /// Whether this process is the primary (`RTE_PROC_PRIMARY` is 0).
     pub fn is_primary(&self) -> bool {
         // SAFETY: takes nothing, reads the host's configuration.

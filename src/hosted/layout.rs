@@ -36,6 +36,10 @@ impl fmt::Display for Version {
 pub const OLDEST: Version = Version::new(20, 11);
 /// The newest version whose layouts are known.
 pub const NEWEST: Version = Version::new(26, 7);
+/// The first version of [`Generation::ProbeDevice`].
+const PROBE_DEVICE: Version = Version::new(26, 7);
+/// What helps with a DPDK that was changed.
+pub const AS_RELEASED: &str = "use one that is built as DPDK releases it";
 
 /// How a bus probes and removes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,13 +93,25 @@ pub const DEVARGS_BUS: usize = 96;
 pub const DEVARGS_ROOM: usize = 256;
 
 impl Layout {
-    /// The layout of a version, or `None` when it is not known.
+    /// The layout of a version; the error says why it is not known, and what helps.
     ///
     /// `has_find_driver` tells 26.07 from 26.03, whatever the version text says: a mismatch of the
     /// two is an unknown host.
-    pub fn of(version: Version, has_find_driver: bool) -> Option<Self> {
-        if !(OLDEST..=NEWEST).contains(&version) || has_find_driver != (version >= NEWEST) {
-            return None;
+    pub fn of(version: Version, has_find_driver: bool) -> Result<Self, String> {
+        if version > NEWEST {
+            return Err(format!(
+                "version {version} is newer than {NEWEST}, the newest that is known: use a newer \
+                 librte_hotplug"
+            ));
+        }
+        if version < OLDEST {
+            return Err(format!("version {version} is older than {OLDEST}: use a newer DPDK"));
+        }
+        if has_find_driver != (version >= PROBE_DEVICE) {
+            let has = if has_find_driver { "has" } else { "has no" };
+            return Err(format!(
+                "it says that it is {version} but {has} rte_bus_find_driver: {AS_RELEASED}"
+            ));
         }
         let (device_driver, device_bus, device_numa, device_devargs, pci_resources) =
             if version >= Version::new(22, 11) {
@@ -116,7 +132,7 @@ impl Layout {
             device_devargs,
             pci_resources,
         };
-        Some(if !has_find_driver {
+        Ok(if !has_find_driver {
             plug
         } else {
             Self {
@@ -151,20 +167,26 @@ mod tests {
 
     #[test]
     fn layouts_follow_the_version() {
-        let driver = |y, m| Layout::of(Version::new(y, m), false).map(|l| l.device_driver);
-        assert_eq!(driver(20, 11), Some(24));
-        assert_eq!(driver(22, 7), Some(24));
-        assert_eq!(driver(22, 11), Some(32));
-        assert_eq!(driver(26, 3), Some(32));
+        let driver = |y, m| Layout::of(Version::new(y, m), false).unwrap().device_driver;
+        assert_eq!(driver(20, 11), 24);
+        assert_eq!(driver(22, 7), 24);
+        assert_eq!(driver(22, 11), 32);
+        assert_eq!(driver(26, 3), 32);
         let newest = Layout::of(Version::new(26, 7), true).unwrap();
         assert_eq!((newest.bus_plug, newest.generation), (64, Generation::ProbeDevice));
     }
 
     #[test]
     fn unknown_hosts_have_none() {
-        assert_eq!(Layout::of(Version::new(19, 11), false), None);
-        assert_eq!(Layout::of(Version::new(26, 11), true), None);
-        assert_eq!(Layout::of(Version::new(26, 7), false), None);
-        assert_eq!(Layout::of(Version::new(22, 11), true), None);
+        for (year, month, has_find_driver, why) in [
+            (19, 11, false, "older than 20.11"),
+            (26, 11, true, "newer than 26.07"),
+            (27, 3, false, "newer than 26.07"),
+            (26, 7, false, "has no rte_bus_find_driver"),
+            (26, 3, true, "has rte_bus_find_driver"),
+        ] {
+            let error = Layout::of(Version::new(year, month), has_find_driver).unwrap_err();
+            assert!(error.contains(why), "{error}");
+        }
     }
 }

@@ -30,8 +30,8 @@ use crate::registry::{self, Registry};
 use crate::sys::dl;
 use bus::HostBus;
 use devargs::HostDevargs;
-use host::{Eal, Host, text};
-use layout::{Layout, NAME, Version};
+use host::{Eal, Host};
+use layout::{AS_RELEASED, Layout, NAME, OLDEST, Version};
 
 /// A host whose version and layouts are known.
 pub struct Hosted {
@@ -50,16 +50,12 @@ impl Hosted {
     pub fn new(host: &'static Host) -> Result<&'static Self> {
         let refuse = |cause: String| Error::new(Kind::NotSupported, cause);
         let eal = host.eal().map_err(|missing| {
-            refuse(format!("it has no {missing}: it is older than {}", layout::OLDEST))
+            refuse(format!("it has no {missing}: {OLDEST} or later, {AS_RELEASED}"))
         })?;
-        let version = host.version().ok_or_else(|| refuse("its version is unreadable".into()))?;
-        let layout = Layout::of(version, eal.bus_find_driver.is_some()).ok_or_else(|| {
-            refuse(format!(
-                "version {version} is not known (known: {} to {})",
-                layout::OLDEST,
-                layout::NEWEST
-            ))
+        let version = eal.version().map_err(|text| {
+            refuse(format!("its version is unreadable, \"{text}\": {AS_RELEASED}"))
         })?;
+        let layout = Layout::of(version, eal.bus_find_driver.is_some()).map_err(refuse)?;
         // Kept for good, like the host itself.
         let hosted: &'static Self = Box::leak(Box::new(Self { host, eal, version, layout }));
         hosted.check()?;
@@ -82,15 +78,17 @@ impl Hosted {
 
     /// Compares what the layout reads with what the host's accessors say.
     fn check_bus(&self, bus: &HostBus) -> Result<()> {
-        let (address, name) = (bus.address().as_ptr(), bus.bus_name());
-        // SAFETY: a registered bus; the accessor returns its name.
-        let official = self.eal.bus_name.and_then(|f| unsafe { text(f(address)) });
+        let address = bus.address().as_ptr();
+        // Compared as a pointer: it need not be one.
+        // SAFETY: a registered bus, and the accessor of its name; every layout has a field there.
+        let same = self.eal.bus_name.is_none_or(|official| unsafe {
+            official(address) == address.byte_add(NAME).cast::<*const c_char>().read()
+        });
         let functions = [self.layout.bus_scan, self.layout.bus_find_device];
         let code = functions.iter().all(|offset| {
             // SAFETY: struct rte_bus is larger than every offset of the table.
             dl::is_in_object(unsafe { address.byte_add(*offset).cast::<*const c_void>().read() })
         });
-        let same = official.is_none_or(|official| official == name.as_c_str());
         if code && same { Ok(()) } else { Err(self.mismatch("struct rte_bus")) }
     }
 
@@ -117,7 +115,7 @@ impl Hosted {
         let version = self.version;
         Error::new(
             Kind::NotSupported,
-            format!("{what} is not laid out as DPDK {version} has it: is it a changed build?"),
+            format!("{what} is not laid out as DPDK {version} has it: {AS_RELEASED}"),
         )
     }
 }

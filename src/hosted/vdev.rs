@@ -45,6 +45,8 @@ const TELL_LIMIT: Duration = Duration::from_secs(4);
 static HANDLER: AtomicPtr<c_void> = AtomicPtr::new(std::ptr::null_mut());
 /// Whether what other processes announce goes to the bus.
 static LISTENS: AtomicBool = AtomicBool::new(true);
+/// Whether all messages go to the bus, as if nobody stood in its handler's place.
+static PASSES: AtomicBool = AtomicBool::new(false);
 static HOSTED: OnceCell<&'static Hosted> = OnceCell::new();
 
 /// The bus registers its handler: this is the one for EAL to call instead.
@@ -65,6 +67,11 @@ pub fn listen() {
 /// by itself.
 pub fn stop_listening() {
     LISTENS.store(false, Ordering::Release);
+}
+
+/// The host turned out not to be known: its bus answers for itself.
+pub fn give_back() {
+    PASSES.store(true, Ordering::Release);
 }
 
 /// Whether devices can be announced.
@@ -122,6 +129,8 @@ unsafe extern "C" fn on_message(message: *const c_void, peer: *const c_void) -> 
             )
         };
         match kind {
+            // SAFETY: what EAL has called us with.
+            _ if PASSES.load(Ordering::Acquire) => unsafe { pass_on(message, peer) },
             SCAN_ONE => {
                 if LISTENS.load(Ordering::Acquire) {
                     insert(&bytes);

@@ -141,8 +141,9 @@ impl Process {
         }
     }
 
-    /// Puts EAL's own handler back.
+    /// Puts EAL's own handler back, and the bus's.
     pub(crate) fn give_back(&'static self, platform: &Platform) {
+        vdev::give_back();
         self.leave_group();
         self.put_back(platform);
     }

@@ -101,7 +101,8 @@ impl Host {
             set_level(1);
             let version: unsafe extern "C" fn() -> *const c_char = symbol(c"rte_version")?;
             let version = CStr::from_ptr(version()).to_string_lossy();
-            let layout = Version::parse(&version).and_then(|version| Layout::of(version, false));
+            let layout =
+                Version::parse(&version).and_then(|version| Layout::of(version, false).ok());
             Ok(Self {
                 bus_find: symbol(c"rte_bus_find")?,
                 class_find: symbol(c"rte_class_find_by_name")?,
