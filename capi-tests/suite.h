@@ -105,6 +105,42 @@ static inline int suite_run(const struct test_case *cases, size_t count)
 	return rte_eal_cleanup() == 0 ? result : EXIT_FAILURE;
 }
 
+/* From DPDK 26.07 on a device that was detached stays on its bus. */
+static inline bool suite_keeps_devices(void)
+{
+#ifdef SUITE_HOSTED
+	int year, month;
+
+	return sscanf(rte_version(), "DPDK %d.%d", &year, &month) == 2 && year * 100 + month >= 2607;
+#else
+	return false;
+#endif
+}
+
+/* Whether the vdev of this name is detached, and where it leaves its bus then, is not there. */
+static inline bool suite_is_gone(const char *name)
+{
+	struct rte_device *dev = rte_hotplug_device_find("vdev", name);
+
+	if (!suite_keeps_devices())
+		return dev == NULL;
+	return dev != NULL && rte_hotplug_device_driver(dev) == NULL;
+}
+
+/* How many devices of a bus are attached, or of all buses with NULL. */
+static inline int suite_attached(const char *bus)
+{
+	struct rte_device *dev = NULL;
+	int count = 0;
+
+	while ((dev = rte_hotplug_device_next(bus, dev)) != NULL) {
+		/* Only there it may be on its bus without a driver. */
+		CHECK(suite_keeps_devices() || rte_hotplug_device_driver(dev) != NULL);
+		count += rte_hotplug_device_driver(dev) != NULL;
+	}
+	return count;
+}
+
 /* Detaches by name; a device that is not there is fine. */
 static inline void suite_detach(const char *name)
 {

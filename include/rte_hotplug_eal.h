@@ -54,6 +54,7 @@ extern "C" {
  *   -ENOMEM: out of memory;
  *   -EBUSY: called from inside the driver's remove of this device, or from inside an attach or detach
  *   of it that goes on in other processes;
+ *   -EEXIST: called from inside the driver's probe of this device, from DPDK 26.07 on;
  *   -ENOTSUP: the bus cannot attach at run time, or no driver takes the device;
  *   -ENOMSG: another process did not answer in time, or is stopped; in a secondary: the primary is
  *   gone or stopped;
@@ -73,12 +74,13 @@ int rte_dev_probe(const char *devargs);
  * Detaches a device, in this process and in every other process of the group.
  *
  * @param dev
- *   The device. After a success the pointer is stale. A pointer that no bus lists is not read.
+ *   The device. After a success the pointer is stale, except in DPDK 26.07 and later, whose devices stay
+ *   on their bus. A pointer that no bus lists is not read.
  * @return
  *   0 on success;
  *   -EINVAL: dev is NULL;
  *   -ENODEV: no bus lists this pointer, the device is detached already for instance;
- *   -ENOENT: no driver holds the device;
+ *   -ENOENT: no driver holds the device, from DPDK 26.07 on also after it was detached;
  *   -ENOTSUP: the bus cannot detach at run time;
  *   -EBUSY: called from inside the driver's own remove of this device, or from inside an attach or
  *   detach of it that goes on in other processes;

@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "internal.h"
+#include "rte_eal.h"
 
 /* Exported like DPDK's; nothing here includes a header with their declarations. */
-int rte_eal_process_type(void);
 const char *rte_eal_get_runtime_dir(void);
 uint16_t rte_vect_get_max_simd_bitwidth(void);
 int rte_log_register_type_and_pick_level(const char *name, uint32_t level);
@@ -62,10 +62,9 @@ const char *rte_version(void)
 	return version != NULL ? version : "DPDK 26.07.0";
 }
 
-/* RTE_PROC_PRIMARY */
-int rte_eal_process_type(void)
+enum rte_proc_type_t rte_eal_process_type(void)
 {
-	return 0;
+	return RTE_PROC_PRIMARY;
 }
 
 const char *rte_eal_get_runtime_dir(void)

@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The interrupt thread: it calls what is registered while a descriptor is readable. */
+/*
+ * The interrupt thread: it calls what is registered while a descriptor is readable, and alarms, which all
+ * go off at once.
+ */
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "internal.h"
 
+/* Exported like DPDK's. */
+int rte_eal_alarm_set(uint64_t microseconds, void (*callback)(void *), void *argument);
+int rte_eal_alarm_cancel(void (*callback)(void *), void *argument);
+
 #define SOURCES 16
+#define ALARMS 16
 
 struct rte_intr_handle {
 	int fd;
@@ -27,10 +34,17 @@ static struct source {
 	rte_intr_unregister_callback_fn ended;
 } sources[SOURCES];
 
+static struct alarm {
+	void (*callback)(void *); /* NULL: free */
+	void *argument;
+	bool runs;
+} alarms[ALARMS];
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t alarm_ended = PTHREAD_COND_INITIALIZER;
 static pthread_t thread;
 static bool started;
-static int changed = -1;
+static int changed = -1, watch = -1;
 
 static struct source *find(const struct rte_intr_handle *handle, rte_intr_callback_fn callback,
 			   void *argument)
@@ -40,6 +54,13 @@ static struct source *find(const struct rte_intr_handle *handle, rte_intr_callba
 		    sources[i].argument == argument)
 			return &sources[i];
 	return NULL;
+}
+
+/* It may have been closed. */
+static void forget(struct source *source)
+{
+	epoll_ctl(watch, EPOLL_CTL_DEL, source->fd, NULL);
+	*source = (struct source){ 0 };
 }
 
 static void tell_change(void)
@@ -63,40 +84,75 @@ static void serve(struct source *source)
 	source->runs = false;
 	now = *source;
 	if (now.ends)
-		*source = (struct source){ 0 };
+		forget(source);
 	pthread_mutex_unlock(&lock);
 	if (now.ends && now.ended != NULL)
 		now.ended((struct rte_intr_handle *)(uintptr_t)now.handle, now.argument);
+}
+
+static void ring_alarms(void)
+{
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < ALARMS; i++) {
+		struct alarm now = alarms[i];
+
+		if (now.callback == NULL)
+			continue;
+		alarms[i].runs = true;
+		pthread_mutex_unlock(&lock);
+		now.callback(now.argument);
+		pthread_mutex_lock(&lock);
+		alarms[i] = (struct alarm){ 0 };
+		pthread_cond_broadcast(&alarm_ended);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+static void watch_one(int fd, struct source *source)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = source };
+
+	if (epoll_ctl(watch, EPOLL_CTL_ADD, fd, &event) == 0 || errno == EEXIST)
+		return;
+	fputs("fake EAL: a descriptor cannot be watched\n", stderr);
+	abort();
+}
+
+/* As in EAL, nobody may have closed what is registered. */
+static void watch_all(void)
+{
+	pthread_mutex_lock(&lock);
+	watch_one(changed, NULL);
+	for (int i = 0; i < SOURCES; i++)
+		if (sources[i].handle != NULL)
+			watch_one(sources[i].fd, &sources[i]);
+	pthread_mutex_unlock(&lock);
+}
+
+/* Until something has changed. */
+static void serve_all(void)
+{
+	for (;;) {
+		struct epoll_event event;
+		eventfd_t count;
+
+		if (epoll_wait(watch, &event, 1, -1) != 1)
+			continue;
+		if (event.data.ptr == NULL) {
+			eventfd_read(changed, &count);
+			return;
+		}
+		serve(event.data.ptr);
+	}
 }
 
 static void *work(void *unused)
 {
 	(void)unused;
 	for (;;) {
-		struct pollfd watched[SOURCES + 1] = { { .fd = changed, .events = POLLIN } };
-		eventfd_t count;
-
-		pthread_mutex_lock(&lock);
-		for (int i = 0; i < SOURCES; i++) {
-			watched[i + 1].fd = sources[i].handle != NULL ? sources[i].fd : -1;
-			watched[i + 1].events = POLLIN;
-		}
-		pthread_mutex_unlock(&lock);
-		if (poll(watched, SOURCES + 1, -1) < 0)
-			continue;
-		if (watched[0].revents != 0) {
-			eventfd_read(changed, &count);
-			continue;
-		}
-		for (int i = 0; i < SOURCES; i++) {
-			/* As EAL does: nobody may close what it watches. */
-			if ((watched[i + 1].revents & POLLNVAL) != 0) {
-				fputs("fake EAL: a watched descriptor was closed\n", stderr);
-				abort();
-			}
-			if (watched[i + 1].revents != 0)
-				serve(&sources[i]);
-		}
+		ring_alarms();
+		watch_all();
+		serve_all();
 	}
 	return NULL;
 }
@@ -107,7 +163,8 @@ void fake_start_interrupts(void)
 		return;
 	started = true;
 	changed = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (changed < 0 || pthread_create(&thread, NULL, work, NULL) != 0)
+	watch = epoll_create1(EPOLL_CLOEXEC);
+	if (changed < 0 || watch < 0 || pthread_create(&thread, NULL, work, NULL) != 0)
 		abort();
 	pthread_detach(thread);
 }
@@ -171,9 +228,8 @@ int rte_intr_callback_unregister(const struct rte_intr_handle *handle,
 	else if (source->runs)
 		result = -EAGAIN;
 	else
-		*source = (struct source){ 0 };
+		forget(source);
 	pthread_mutex_unlock(&lock);
-	tell_change();
 	return result;
 }
 
@@ -196,4 +252,43 @@ int rte_intr_callback_unregister_pending(const struct rte_intr_handle *handle,
 	}
 	pthread_mutex_unlock(&lock);
 	return result;
+}
+
+int rte_eal_alarm_set(uint64_t microseconds, void (*callback)(void *), void *argument)
+{
+	int free_one = 0;
+
+	(void)microseconds;
+	pthread_mutex_lock(&lock);
+	while (free_one < ALARMS && alarms[free_one].callback != NULL)
+		free_one++;
+	if (free_one < ALARMS)
+		alarms[free_one] = (struct alarm){ .callback = callback, .argument = argument };
+	pthread_mutex_unlock(&lock);
+	tell_change();
+	return free_one < ALARMS ? 0 : -ENOMEM;
+}
+
+/* Waits for one that goes off, unless it is this that cancels. */
+int rte_eal_alarm_cancel(void (*callback)(void *), void *argument)
+{
+	int count = 0;
+
+	pthread_mutex_lock(&lock);
+	for (int i = 0; i < ALARMS; i++) {
+		struct alarm *alarm = &alarms[i];
+
+		while (alarm->callback == callback && alarm->argument == argument) {
+			if (!alarm->runs) {
+				*alarm = (struct alarm){ 0 };
+				count++;
+			} else if (rte_thread_is_intr()) {
+				break;
+			} else {
+				pthread_cond_wait(&alarm_ended, &lock);
+			}
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	return count;
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, CString, c_int, c_void};
 
-use super::{Compare, HostBus, PROBING, read};
+use super::{Compare, HostBus, read};
 use crate::hosted::DeviceView;
 use crate::hosted::host::text;
 use crate::hosted::layout::{DEVARGS_ARGS, Generation, NAME};
@@ -52,17 +52,15 @@ impl HostBus {
     /// What the device at this address shows, if the bus lists it.
     pub fn view_of(&self, device: DeviceId) -> Option<DeviceView> {
         let layout = self.hosted.layout;
-        let probing = PROBING.lock().contains(&device);
         self.if_listed(device, |at| {
             // SAFETY: the bus lists the device, and the offsets are those of its layout.
             unsafe {
-                let driver: *const c_void = read(at, layout.device_driver);
+                let driver = self.holder(at);
                 let devargs: *const c_void = read(at, layout.device_devargs);
-                let probed = !driver.is_null() && !probing;
                 DeviceView {
                     name: read(at, NAME),
                     bus: read(self.address.as_ptr(), NAME),
-                    driver: if probed { read(driver, NAME) } else { std::ptr::null() },
+                    driver: if driver.is_null() { driver.cast() } else { read(driver, NAME) },
                     arguments: if devargs.is_null() {
                         std::ptr::null()
                     } else {

@@ -34,7 +34,8 @@ const VDEV_SCAN_WAIT: Duration = Duration::from_millis(20);
 /// Many times what a scan of the PCI bus takes; it has no lock of its own to wait for.
 const OTHER_SCAN_WAIT: Duration = Duration::from_secs(1);
 
-/// Devices that 26.07 shows with a driver although their probe still runs.
+/// Devices that 26.07 shows with a driver although their probe still runs. Held while a device's driver is
+/// read or written, and taken inside of a bus's own lock only.
 static PROBING: Mutex<Vec<DeviceId>> = Mutex::new(Vec::new());
 
 impl HostBus {
@@ -87,6 +88,35 @@ impl HostBus {
     unsafe fn driver_of(&self, device: DeviceId) -> *const c_void {
         // SAFETY: the caller's promise.
         unsafe { read(device.as_ptr(), self.hosted.layout.device_driver) }
+    }
+
+    /// Shows `driver` at a device, NULL for none; it holds the device unless its probe has yet to run.
+    ///
+    /// # Safety
+    /// The device is listed on this bus, and it is this thread's turn.
+    unsafe fn show_driver(&self, device: DeviceId, driver: *mut c_void, probing: bool) {
+        let mut list = PROBING.lock();
+        list.retain(|d| *d != device);
+        if probing {
+            list.push(device);
+        }
+        // SAFETY: the caller's promise; other threads of ours read the field with the lock.
+        unsafe { write(device.as_ptr(), self.hosted.layout.device_driver, driver) };
+    }
+
+    /// The driver that holds a device; NULL when none does, or is only about to.
+    ///
+    /// # Safety
+    /// The bus lists the device `at` meanwhile.
+    unsafe fn holder(&self, at: *const c_void) -> *const c_void {
+        let probing = PROBING.lock();
+        match DeviceId::from_ptr(at) {
+            Some(device) if !probing.contains(&device) => {
+                // SAFETY: the caller's promise.
+                unsafe { read(at, self.hosted.layout.device_driver) }
+            }
+            _ => std::ptr::null(),
+        }
     }
 
     /// Keeps other threads of ours from scanning this bus, and so from meeting devargs that leave the
@@ -196,7 +226,7 @@ impl HostBus {
         let probe =
             self.function::<ProbeDevice>(self.hosted.layout.bus_plug).ok_or_else(no_plug)?;
         let find_driver = self.hosted.eal.bus_find_driver.ok_or_else(no_plug)?;
-        let (bus, at) = (self.address.as_ptr(), self.hosted.layout.device_driver);
+        let bus = self.address.as_ptr();
         let pointer: *mut c_void = device.as_ptr();
         // SAFETY: a bool of `struct rte_bus` since 26.07.
         let many: u8 = unsafe { read(bus, BUS_ALLOW_MULTI_PROBE) };
@@ -212,24 +242,19 @@ impl HostBus {
             if was_probed && many == 0 {
                 return Ok(-libc::EEXIST);
             }
-            // The bus reads driver flags through the device while it probes.
-            let code = match was_probed {
-                // SAFETY: `rte_bus.probe_device` with a driver that matches the device.
-                true => unsafe { probe(driver, pointer) },
-                false => {
-                    PROBING.lock().push(device);
-                    // SAFETY: as above; the field is ours to set until the probe is done.
-                    let code = unsafe {
-                        write(pointer, at, driver);
-                        let code = probe(driver, pointer);
-                        if code != 0 {
-                            write(pointer, at, std::ptr::null_mut::<c_void>());
-                        }
-                        code
-                    };
-                    PROBING.lock().retain(|d| *d != device);
-                    code
+            // The bus reads the driver's flags through the device while it probes.
+            // SAFETY: `rte_bus.probe_device` with a driver that matches the listed device; it is this
+            // thread's turn.
+            let code = unsafe {
+                if !was_probed {
+                    self.show_driver(device, driver, true);
                 }
+                let code = probe(driver, pointer);
+                if !was_probed {
+                    let holder = if code == 0 { driver } else { std::ptr::null_mut() };
+                    self.show_driver(device, holder, false);
+                }
+                code
             };
             if code <= 0 {
                 return Ok(code);
@@ -289,10 +314,9 @@ impl ports::Bus for HostBus {
 
     fn is_probed(&self, device: DeviceId) -> bool {
         // Read while the bus walks its list: another thread may detach the device.
-        let at = self.hosted.layout.device_driver;
         // SAFETY: the bus lists the device.
-        let driver = self.if_listed(device, |d| unsafe { read::<*const c_void>(d, at) });
-        driver.is_some_and(|driver| !driver.is_null()) && !PROBING.lock().contains(&device)
+        let driver = self.if_listed(device, |d| unsafe { self.holder(d) });
+        driver.is_some_and(|driver| !driver.is_null())
     }
 
     fn arguments(&self, device: DeviceId) -> CString {
@@ -359,9 +383,8 @@ impl ports::Bus for HostBus {
             ));
         }
         if self.hosted.layout.generation == Generation::ProbeDevice {
-            let at = self.hosted.layout.device_driver;
             // SAFETY: since 26.07 the device stays listed and the caller clears its driver.
-            unsafe { write(device.as_ptr(), at, std::ptr::null_mut::<c_void>()) };
+            unsafe { self.show_driver(device, std::ptr::null_mut(), false) };
         }
         Ok(())
     }
