@@ -52,6 +52,9 @@ pub enum DeviceState {
 pub enum Plugged {
     /// The driver probed the device now.
     Probed,
+    /// A driver probed it once more, as its bus allows: it was attached before, and stays so whatever else
+    /// fails.
+    Again,
     /// The device was attached before; nothing changed.
     Already,
 }

@@ -83,6 +83,21 @@ struct rte_pci_device {
 	struct rte_intr_handle *intr_handle;
 };
 
+struct rte_mp_msg {
+	char name[64];
+	int len_param;
+	int num_fds;
+	_Alignas(8) uint8_t param[256];
+	int fds[253];
+};
+
+/* In the param of a message about hotplug. */
+struct eal_dev_mp_req {
+	enum { ATTACH, DETACH, ATTACH_ROLLBACK, DETACH_ROLLBACK } t;
+	char devargs[128];
+	int result;
+};
+
 #define FAKE_OFFSET(type, member, offset)                                                          \
 	_Static_assert(offsetof(struct type, member) == (offset), #type "." #member)
 
@@ -114,6 +129,12 @@ FAKE_OFFSET(rte_devargs, data, 128);
 FAKE_OFFSET(rte_pci_device, device, 0);
 FAKE_OFFSET(rte_pci_device, mem_resource, 88);
 FAKE_OFFSET(rte_pci_device, intr_handle, 232);
+FAKE_OFFSET(rte_mp_msg, len_param, 64);
+FAKE_OFFSET(rte_mp_msg, param, 72);
+FAKE_OFFSET(rte_mp_msg, fds, 328);
+FAKE_OFFSET(eal_dev_mp_req, devargs, 4);
+FAKE_OFFSET(eal_dev_mp_req, result, 132);
+_Static_assert(sizeof(struct rte_mp_msg) == 1344, "struct rte_mp_msg");
 _Static_assert(sizeof(struct rte_bus) == 208, "struct rte_bus");
 _Static_assert(sizeof(struct rte_device) == 64, "struct rte_device");
 _Static_assert(sizeof(struct rte_devargs) == 136, "struct rte_devargs");

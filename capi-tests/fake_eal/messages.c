@@ -17,23 +17,11 @@ void rte_mp_action_unregister(const char *name);
 #define REQUEST "eal_dev_mp_request"
 #define VDEV "bus_vdev_mp"
 
-struct rte_mp_msg {
-	char name[64];
-	int len_param;
-	int num_fds;
-	uint8_t param[256];
-	int fds[253];
-};
-
 struct vdev_param {
 	int type;
 	int num;
 	char name[64];
 };
-
-FAKE_OFFSET(rte_mp_msg, len_param, 64);
-FAKE_OFFSET(rte_mp_msg, param, 72);
-FAKE_OFFSET(rte_mp_msg, fds, 328);
 
 /* EAL's own and that of the vdev bus. */
 static struct action {

@@ -472,36 +472,130 @@ static void remove_directory(void)
 	suite_remove_directory();
 }
 
-/* A socket as a process without this library has it, made long ago. */
-static int open_stock_peer(char *path, size_t room)
-{
-	const struct timespec past[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
-	int peer = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un name = { .sun_family = AF_UNIX };
+/* What EAL sends: all but the descriptors. */
+struct datagram {
+	int type;
+	struct rte_mp_msg message;
+};
 
-	snprintf(path, room, "%s/mp_socket_%d_1", directory, (int)getpid());
-	snprintf(name.sun_path, sizeof(name.sun_path), "%.90s", path);
-	CHECK(bind(peer, (struct sockaddr *)&name, sizeof(name)) == 0);
-	CHECK_INT(utimensat(AT_FDCWD, path, past, 0), 0);
-	return peer;
+#define DATAGRAM_SIZE (sizeof(struct datagram) - sizeof(((struct rte_mp_msg *)0)->fds))
+#define REQUEST 1
+#define REPLY 2
+
+/* A process without this library: it answers an attach as it is told, and everything else with 0. */
+static struct {
+	struct sockaddr_un name;
+	pthread_t thread;
+	int socket, answer;
+	int asked[8]; /* what for, in order */
+	size_t count;
+	char devargs[128]; /* of the last one */
+} peer;
+
+static void *answer_requests(void *unused)
+{
+	struct sockaddr_un sender;
+	struct datagram datagram;
+
+	(void)unused;
+	for (;;) {
+		socklen_t length = sizeof(sender);
+		struct eal_dev_mp_req request;
+
+		/* An empty one ends it. */
+		if (recvfrom(peer.socket, &datagram, sizeof(datagram), 0,
+			     (struct sockaddr *)&sender, &length) != (ssize_t)DATAGRAM_SIZE)
+			return NULL;
+		memcpy(&request, datagram.message.param, sizeof(request));
+		EXPECT(datagram.type == REQUEST);
+		EXPECT(strcmp(datagram.message.name, "eal_dev_mp_request") == 0);
+		EXPECT(datagram.message.len_param == (int)sizeof(request));
+		EXPECT(datagram.message.num_fds == 0);
+		EXPECT(peer.count < sizeof(peer.asked) / sizeof(peer.asked[0]));
+		peer.asked[peer.count++] = (int)request.t;
+		snprintf(peer.devargs, sizeof(peer.devargs), "%s", request.devargs);
+		request.result = request.t == ATTACH ? peer.answer : 0;
+		memcpy(datagram.message.param, &request, sizeof(request));
+		datagram.type = REPLY;
+		EXPECT(sendto(peer.socket, &datagram, DATAGRAM_SIZE, 0, (struct sockaddr *)&sender,
+			      length) == (ssize_t)DATAGRAM_SIZE);
+	}
 }
 
-static void room_for_others(void)
+static void start_peer(int answer)
 {
-	char arguments[256] = { 0 }, path[128];
-	int peer;
+	/* One that has just started could still turn out to have this library. */
+	const struct timespec past[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
 
-	memset(arguments, 'x', sizeof(arguments) - 1);
-	CHECK_INT(attach("net_null0", arguments), 0);
+	memset(&peer, 0, sizeof(peer));
+	peer.answer = answer;
+	peer.name.sun_family = AF_UNIX;
+	snprintf(peer.name.sun_path, sizeof(peer.name.sun_path), "%s/mp_socket_%d_1", directory,
+		 (int)getpid());
+	peer.socket = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	CHECK_INT(bind(peer.socket, (struct sockaddr *)&peer.name, sizeof(peer.name)), 0);
+	CHECK_INT(utimensat(AT_FDCWD, peer.name.sun_path, past, 0), 0);
+	CHECK_INT(pthread_create(&peer.thread, NULL, answer_requests, NULL), 0);
+}
+
+static void stop_peer(void)
+{
+	CHECK_INT(sendto(peer.socket, "", 0, 0, (struct sockaddr *)&peer.name, sizeof(peer.name)),
+		  0);
+	CHECK_INT(pthread_join(peer.thread, NULL), 0);
+	close(peer.socket);
+	unlink(peer.name.sun_path);
+}
+
+static void another_process_takes_part(void)
+{
+	start_peer(0);
+	CHECK_INT(attach("net_null0", "a=1"), 0);
+	CHECK_STR(peer.devargs, "vdev:net_null0,a=1");
 	CHECK_INT(detach("net_null0"), 0);
-	peer = open_stock_peer(path, sizeof(path));
-	CHECK_INT(attach("net_null0", arguments), -E2BIG);
 	check_free(find("vdev", "net_null0"));
-	close(peer);
-	unlink(path);
+	stop_peer();
+	CHECK_INT(peer.count, 2);
+	CHECK_INT(peer.asked[0], ATTACH);
+	CHECK_INT(peer.asked[1], DETACH);
+}
+
+static void another_process_fails(void)
+{
+	struct rte_device *dev = find("pci", FAKE_PCI_AGAIN);
+
+	start_peer(-5);
+	CHECK_INT(attach("net_null0", ""), -5);
+	check_free(find("vdev", "net_null0"));
+	stop_peer();
+	CHECK_INT(peer.count, 1);
+	CHECK_INT(rte_dev_probe(FAKE_PCI_AGAIN), 0);
+	/* What was attached before stays so. */
+	start_peer(-5);
+	CHECK_INT(rte_dev_probe(FAKE_PCI_AGAIN ",a=1"), -5);
+	check_held(dev, "net_again");
+	CHECK_INT(rte_dev_remove(dev), 0);
+	check_free(dev);
+	stop_peer();
+}
+
+static void another_process_has_no_room(void)
+{
+	/* "vdev:net_null0," and these are 127 bytes. */
+	char arguments[] = "a=" "0123456789012345678901234567890123456789012345678901234567890123456789"
+			   "0123456789012345678901234567890123456789";
+
+	CHECK_INT(strlen("vdev:net_null0,") + strlen(arguments), 127);
+	start_peer(0);
 	CHECK_INT(attach("net_null0", arguments), 0);
-	CHECK_STR(rte_hotplug_device_devargs(find("vdev", "net_null0")), arguments);
+	CHECK_STR(peer.devargs + strlen("vdev:net_null0,"), arguments);
 	CHECK_INT(detach("net_null0"), 0);
+	CHECK_INT(attach("net_null00", arguments), -E2BIG);
+	CHECK(rte_hotplug_device_find("vdev", "net_null00") == NULL);
+	CHECK_INT(peer.count, 2);
+	stop_peer();
+	CHECK_INT(attach("net_null00", arguments), 0);
+	CHECK_INT(detach("net_null00"), 0);
 }
 
 /* What goes on in other processes, too, cannot be done in the middle of itself. */
@@ -534,7 +628,10 @@ static const struct test_case group_cases[] = {
 	{ "calls inside of a probe", calls_inside_of_a_probe_for_all },
 	{ "a probe that lasts", a_probe_that_lasts },
 	{ "many threads", many_threads },
-	{ "room for others", room_for_others },
+	{ "long devargs are taken whole", long_devargs_are_taken_whole },
+	{ "another process takes part", another_process_takes_part },
+	{ "another process fails", another_process_fails },
+	{ "another process has no room", another_process_has_no_room },
 };
 
 int main(int argc, char **unused)

@@ -28,7 +28,7 @@ impl Engine {
         self.attach_and(platform, text, |_, _| {})
     }
 
-    /// The same; `and` is called with a device that is new while nobody can detach it.
+    /// The same; `and` is called with a device that was probed while nobody can detach it.
     pub fn attach_and<P: Platform>(
         &self,
         platform: &P,
@@ -62,7 +62,7 @@ impl Engine {
         // 3. plug
         let plugged = turn.during(Phase::Plug, || bus.plug(device))?;
         let new = matches!(plugged, Plugged::Probed);
-        if new {
+        if !matches!(plugged, Plugged::Already) {
             and(&Device { bus: bus_name.clone(), name: name.clone() }, device);
         }
         if new {

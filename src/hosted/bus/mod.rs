@@ -337,11 +337,13 @@ impl ports::Bus for HostBus {
     fn plug(&self, device: DeviceId) -> Result<Plugged> {
         self.hosted.check_device(self, device)?;
         let name = self.name_of(device).unwrap_or_default();
+        let before = self.is_probed(device);
         let code = match self.hosted.layout.generation {
             Generation::Plug => self.plug_by_bus(device)?,
             Generation::ProbeDevice => self.probe_by_drivers(device)?,
         };
         match code {
+            0 if before => Ok(Plugged::Again),
             0 => Ok(Plugged::Probed),
             code if code == -libc::EEXIST && self.is_probed(device) => Ok(Plugged::Already),
             code => Err(Error::new(
