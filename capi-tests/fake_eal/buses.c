@@ -10,6 +10,20 @@
 #include "drivers.h"
 #include "internal.h"
 
+/* Those of an announced device are on no list, where others of the same name may be. */
+static void forget(struct rte_devargs *devargs)
+{
+	struct rte_devargs *listed = NULL;
+
+	while ((listed = rte_devargs_next(NULL, listed)) != NULL && listed != devargs)
+		;
+	rte_devargs_remove(devargs);
+	if (listed == NULL) {
+		rte_devargs_reset(devargs);
+		free(devargs);
+	}
+}
+
 static void let_go(struct rte_bus *bus)
 {
 	struct rte_device *dev;
@@ -18,7 +32,7 @@ static void let_go(struct rte_bus *bus)
 		if (dev->driver != NULL)
 			bus->unplug_device(dev);
 		dev->driver = NULL;
-		rte_devargs_remove(dev->devargs);
+		forget(dev->devargs);
 		dev->devargs = NULL;
 	}
 }
@@ -40,9 +54,26 @@ struct vdev {
 	struct fake_use use;
 };
 
-static struct rte_driver null_driver = { .name = "net_null" };
-static struct rte_driver picky_driver = { .name = "net_picky", .alias = "net_pair" };
-static struct rte_driver taker_driver = { .name = "net_taker", .alias = "net_pair" };
+static int take(struct rte_device *dev)
+{
+	return fake_driver_probe(dev, &((struct vdev *)dev)->use, false);
+}
+
+static int decline(struct rte_device *dev)
+{
+	return fake_driver_probe(dev, &((struct vdev *)dev)->use, true);
+}
+
+static int let_it_go(struct rte_device *dev)
+{
+	return fake_driver_remove(dev, &((struct vdev *)dev)->use);
+}
+
+static struct rte_vdev_driver vdev_drivers[] = {
+	{ .driver = { .name = "net_null" }, .probe = take, .remove = let_it_go },
+	{ .driver = { .name = "net_picky", .alias = "net_pair" }, .probe = decline },
+	{ .driver = { .name = "net_taker", .alias = "net_pair" }, .probe = take, .remove = let_it_go },
+};
 
 static struct rte_bus vdev_bus;
 static pthread_mutex_t vdev_lock;
@@ -59,14 +90,6 @@ static void make_vdev_lock(void)
 	pthread_mutexattr_destroy(&recursive);
 }
 
-static int vdev_message(const struct rte_mp_msg *message, const void *peer)
-{
-	(void)message;
-	(void)peer;
-	fake_vdev_messages++;
-	return 0;
-}
-
 static struct rte_device *vdev_find(const struct rte_bus *bus, const struct rte_device *start,
 				    rte_dev_cmp_t compare, const void *data)
 {
@@ -78,6 +101,7 @@ static struct rte_device *vdev_find(const struct rte_bus *bus, const struct rte_
 	return dev;
 }
 
+/* 1 when it was added, 0 when it is there already. */
 static int vdev_add(struct rte_devargs *devargs)
 {
 	struct vdev *vdev;
@@ -91,7 +115,36 @@ static int vdev_add(struct rte_devargs *devargs)
 	vdev->device.devargs = devargs;
 	vdev->device.numa_node = -1;
 	fake_bus_add_device(&vdev_bus, &vdev->device);
+	return 1;
+}
+
+/* Another process has this device. The bus does not take its lock for that. */
+static int vdev_announced(const char *name)
+{
+	struct rte_devargs *devargs = calloc(1, sizeof(*devargs));
+
+	if (devargs == NULL)
+		return -1;
+	snprintf(devargs->name, sizeof(devargs->name), "%.63s", name);
+	devargs->bus = &vdev_bus;
+	devargs->data = strdup("");
+	devargs->args = devargs->data;
+	if (devargs->args == NULL || vdev_add(devargs) != 1) {
+		rte_devargs_reset(devargs);
+		free(devargs);
+	}
 	return 0;
+}
+
+/* A type, a number and a name; the type is 2 for an announcement. */
+static int vdev_message(const struct rte_mp_msg *message, const void *peer)
+{
+	int type;
+
+	(void)peer;
+	fake_vdev_messages++;
+	memcpy(&type, message->param, sizeof(type));
+	return type == 2 ? vdev_announced((const char *)&message->param[8]) : 0;
 }
 
 static int vdev_scan(void)
@@ -102,24 +155,41 @@ static int vdev_scan(void)
 	if (rte_mp_action_register("bus_vdev_mp", vdev_message) != 0 && rte_errno != EEXIST &&
 	    rte_errno != ENOTSUP)
 		return -1;
-	while (result == 0 && (devargs = rte_devargs_next("vdev", devargs)) != NULL) {
+	if (fake_options.secondary && !fake_ask_for_vdevs())
+		return -1;
+	while (result >= 0 && (devargs = rte_devargs_next("vdev", devargs)) != NULL) {
 		pthread_mutex_lock(&vdev_lock);
 		result = vdev_add(devargs);
 		pthread_mutex_unlock(&vdev_lock);
 	}
-	return result;
+	return result < 0 ? result : 0;
 }
 
-static int vdev_probe(struct rte_driver *driver, struct rte_device *dev)
+/* Those that the command line named. */
+static int vdev_probe(struct rte_bus *bus)
+{
+	struct rte_device *dev;
+
+	TAILQ_FOREACH(dev, &bus->device_list, next)
+		fake_probe_device(dev);
+	return 0;
+}
+
+static int vdev_probe_device(struct rte_driver *driver, struct rte_device *dev)
 {
 	if (dev->numa_node < 0)
 		dev->numa_node = 0;
-	return fake_driver_probe(dev, &((struct vdev *)dev)->use, driver == &picky_driver);
+	return ((struct rte_vdev_driver *)driver)->probe(dev);
 }
 
 static int vdev_unplug(struct rte_device *dev)
 {
-	return fake_driver_remove(dev, &((struct vdev *)dev)->use);
+	return ((const struct rte_vdev_driver *)dev->driver)->remove(dev);
+}
+
+void rte_vdev_register(struct rte_vdev_driver *driver)
+{
+	fake_bus_add_driver(&vdev_bus, &driver->driver);
 }
 
 static int vdev_parse(const char *name, void *address)
@@ -149,10 +219,10 @@ static int vdev_cleanup(struct rte_bus *bus)
 static struct rte_bus vdev_bus = {
 	.name = "vdev",
 	.scan = vdev_scan,
-	.probe = fake_bus_no_probe,
+	.probe = vdev_probe,
 	.find_device = vdev_find,
 	.match = match_by_name,
-	.probe_device = vdev_probe,
+	.probe_device = vdev_probe_device,
 	.unplug_device = vdev_unplug,
 	.parse = vdev_parse,
 	.cleanup = vdev_cleanup,
@@ -172,7 +242,7 @@ static struct rte_bus pci_bus;
 
 static int pci_scan(void)
 {
-	for (size_t i = 0; i < 2 && !fake_no_pci; i++) {
+	for (size_t i = 0; i < 2 && !fake_options.no_pci; i++) {
 		struct rte_device *dev = &functions[i].pci.device;
 		struct rte_devargs *devargs = NULL;
 
@@ -258,7 +328,7 @@ static struct rte_bus fixed_bus;
 
 static int fixed_scan(void)
 {
-	if (fixed_device.bus == NULL && !fake_no_pci)
+	if (fixed_device.bus == NULL && !fake_options.no_pci)
 		fake_bus_add_device(&fixed_bus, &fixed_device);
 	return 0;
 }
@@ -283,9 +353,8 @@ static __attribute__((constructor)) void register_all(void)
 	fake_bus_register(&pci_bus);
 	fake_bus_register(&fixed_bus);
 	fake_bus_register(&vdev_bus);
-	fake_bus_add_driver(&vdev_bus, &null_driver);
-	fake_bus_add_driver(&vdev_bus, &picky_driver);
-	fake_bus_add_driver(&vdev_bus, &taker_driver);
+	for (size_t i = 0; i < sizeof(vdev_drivers) / sizeof(vdev_drivers[0]); i++)
+		rte_vdev_register(&vdev_drivers[i]);
 	fake_bus_add_driver(&pci_bus, &once_driver);
 	fake_bus_add_driver(&pci_bus, &again_driver);
 }

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "internal.h"
 #include "rte_eal.h"
@@ -24,7 +26,7 @@ int rte_thread_create_control(pthread_t *thread, const char *name, uint32_t (*wo
 #define NOTICE 6
 
 _Thread_local int per_lcore__rte_errno;
-bool fake_no_pci;
+struct fake_options fake_options;
 
 enum wrong fake_wrong(void)
 {
@@ -64,14 +66,12 @@ const char *rte_version(void)
 
 enum rte_proc_type_t rte_eal_process_type(void)
 {
-	return RTE_PROC_PRIMARY;
+	return fake_options.secondary ? RTE_PROC_SECONDARY : RTE_PROC_PRIMARY;
 }
 
 const char *rte_eal_get_runtime_dir(void)
 {
-	const char *directory = getenv("FAKE_DIRECTORY");
-
-	return directory != NULL ? directory : "/nonexistent";
+	return fake_has_messages() ? fake_options.directory : "/nonexistent";
 }
 
 uint16_t rte_vect_get_max_simd_bitwidth(void)
@@ -147,12 +147,62 @@ static int scan_all(const struct rte_bus *bus, const void *data)
 	return 1;
 }
 
+static int probe_all(const struct rte_bus *bus, const void *data)
+{
+	(void)data;
+	bus->probe((struct rte_bus *)(uintptr_t)bus);
+	return 1;
+}
+
+/* The directory of a --file-prefix. */
+static void choose_directory(const char *prefix)
+{
+	const char *base = geteuid() == 0 ? "/var/run" : getenv("XDG_RUNTIME_DIR");
+	char *directory = fake_options.directory;
+	size_t room = sizeof(fake_options.directory);
+
+	base = base != NULL ? base : "/tmp";
+	snprintf(directory, room, "%s/dpdk", base);
+	mkdir(directory, 0700);
+	snprintf(directory, room, "%s/dpdk/%s", base, prefix);
+	mkdir(directory, 0700);
+}
+
+/* Those that have a value are followed by it. */
+static int take_options(int argc, char **argv)
+{
+	const char *directory = getenv("FAKE_DIRECTORY"), *prefix = NULL, *type = NULL;
+
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : "";
+
+		if (strcmp(argv[i], "--no-pci") == 0)
+			fake_options.no_pci = getenv("FAKE_PCI") == NULL;
+		else if (strcmp(argv[i], "--file-prefix") == 0)
+			prefix = value;
+		else if (strcmp(argv[i], "--proc-type") == 0)
+			type = value;
+		else if (strcmp(argv[i], "--vdev") == 0 &&
+			 rte_devargs_add(RTE_DEVTYPE_VIRTUAL, value) != 0)
+			return -1;
+		else if (strcmp(argv[i], "-a") == 0 &&
+			 rte_devargs_add(RTE_DEVTYPE_ALLOWED, value) != 0)
+			return -1;
+	}
+	fake_options.secondary = type != NULL && strcmp(type, "secondary") == 0;
+	if (directory != NULL)
+		snprintf(fake_options.directory, sizeof(fake_options.directory), "%s", directory);
+	else if (type != NULL && prefix != NULL)
+		choose_directory(prefix);
+	return 0;
+}
+
 int rte_eal_init(int argc, char **argv)
 {
 	bool echoes = fake_echo("rte_eal_init(%d, %s, %s)", argc, argv[0], argv[1]);
 
-	for (int i = 1; i < argc; i++)
-		fake_no_pci |= strcmp(argv[i], "--no-pci") == 0;
+	if (take_options(argc, argv) != 0)
+		return -1;
 	fake_start_interrupts();
 	if (fake_wrong() == LATE_BUS)
 		fake_add_wrong_bus();
@@ -161,6 +211,7 @@ int rte_eal_init(int argc, char **argv)
 	     rte_errno != ENOTSUP))
 		return -1;
 	rte_bus_find(NULL, scan_all, NULL);
+	rte_bus_find(NULL, probe_all, NULL);
 	return echoes ? 1011 : argc - 1;
 }
 

@@ -11,7 +11,8 @@
  *			rte_eal_init() loads; device: struct rte_device is
  *	FAKE_ECHO	stock's functions print their arguments and return a code that nothing else
  *			returns; so they do, too, where something is wrong
- *	FAKE_DIRECTORY	multi-process messages work, with this runtime directory
+ *	FAKE_DIRECTORY	multi-process messages work, with this runtime directory; so they do with
+ *			--proc-type, with that of --file-prefix
  *	FAKE_LOG	up to which level there are log lines, 6 (NOTICE) otherwise
  *
  * Built with FAKE_WITHOUT_DEVARGS_NEXT or FAKE_WITHOUT_FIND_DRIVER it does not export that
@@ -91,11 +92,25 @@ struct rte_mp_msg {
 	int fds[253];
 };
 
+/* What is sent: all but the descriptors. */
+struct fake_datagram {
+	enum { MP_MSG, MP_REQ, MP_REP, MP_IGN } type;
+	struct rte_mp_msg message;
+};
+
+#define FAKE_DATAGRAM_SIZE (offsetof(struct fake_datagram, message.fds) + 4)
+
 /* In the param of a message about hotplug. */
 struct eal_dev_mp_req {
 	enum { ATTACH, DETACH, ATTACH_ROLLBACK, DETACH_ROLLBACK } t;
 	char devargs[128];
 	int result;
+};
+
+struct rte_vdev_driver {
+	struct rte_driver driver;
+	int (*probe)(struct rte_device *dev);
+	int (*remove)(struct rte_device *dev);
 };
 
 #define FAKE_OFFSET(type, member, offset)                                                          \
@@ -129,11 +144,15 @@ FAKE_OFFSET(rte_devargs, data, 128);
 FAKE_OFFSET(rte_pci_device, device, 0);
 FAKE_OFFSET(rte_pci_device, mem_resource, 88);
 FAKE_OFFSET(rte_pci_device, intr_handle, 232);
+FAKE_OFFSET(rte_vdev_driver, probe, 40);
+FAKE_OFFSET(rte_vdev_driver, remove, 48);
 FAKE_OFFSET(rte_mp_msg, len_param, 64);
 FAKE_OFFSET(rte_mp_msg, param, 72);
 FAKE_OFFSET(rte_mp_msg, fds, 328);
 FAKE_OFFSET(eal_dev_mp_req, devargs, 4);
 FAKE_OFFSET(eal_dev_mp_req, result, 132);
+FAKE_OFFSET(fake_datagram, message, 8);
+_Static_assert(FAKE_DATAGRAM_SIZE == sizeof(struct fake_datagram) - 253 * sizeof(int), "as in EAL");
 _Static_assert(sizeof(struct rte_mp_msg) == 1344, "struct rte_mp_msg");
 _Static_assert(sizeof(struct rte_bus) == 208, "struct rte_bus");
 _Static_assert(sizeof(struct rte_device) == 64, "struct rte_device");
@@ -156,13 +175,14 @@ const struct rte_devargs *rte_dev_devargs(const struct rte_device *dev);
 int rte_dev_numa_node(const struct rte_device *dev);
 const char *rte_driver_name(const struct rte_driver *driver);
 const char *rte_version(void);
+void rte_vdev_register(struct rte_vdev_driver *driver);
 
 /*
  * The buses: "vdev" makes a device of any devargs whose name begins with a driver's name or alias;
  * "pci" has the two functions below, and may be probed again; "fixed" has the device "fixed0" and can
  * neither attach nor detach. With --no-pci the latter two have nothing.
  *
- * The drivers of "vdev" do what a device's arguments say, each a number that is 0 if it is not there:
+ * Its drivers of "vdev" do what a device's arguments say, each a number that is 0 if it is not there:
  *
  *	fail=N		probe returns -N
  *	positive=N	probe returns N

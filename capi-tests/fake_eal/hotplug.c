@@ -15,7 +15,7 @@
 #define MESSAGE_DEVARGS 128
 
 /* The first driver that does not decline. It is set before its probe, for the bus to look at. */
-static int probe_device(struct rte_device *dev)
+int fake_probe_device(struct rte_device *dev)
 {
 	struct rte_driver *driver = NULL;
 	int result;
@@ -65,7 +65,7 @@ static int probe_here(const char *text)
 	if (result == 0)
 		result = find(&devargs, &dev);
 	if (result == 0)
-		return probe_device(dev);
+		return fake_probe_device(dev);
 	if (rte_devargs_remove(devargs) != 0) {
 		rte_devargs_reset(devargs);
 		free(devargs);

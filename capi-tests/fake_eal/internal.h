@@ -23,15 +23,24 @@ bool fake_has_messages(void);
 int fake_open_messages(void);
 void fake_close_messages(void);
 
+/* A secondary asks for the vdevs that its primary has, which are announced; false when it does not tell. */
+bool fake_ask_for_vdevs(void);
+
+/* The process's options. */
+extern struct fake_options {
+	bool no_pci, secondary;
+	char directory[80]; /* empty: no multi-process messages */
+} fake_options;
+
 /* What EAL itself does with "eal_dev_mp_request". */
 int fake_on_request(const struct rte_mp_msg *message, const void *peer);
-
-/* Whether it runs with --no-pci. */
-extern bool fake_no_pci;
 
 void fake_bus_register(struct rte_bus *bus);
 void fake_bus_add_device(struct rte_bus *bus, struct rte_device *dev);
 void fake_bus_add_driver(struct rte_bus *bus, struct rte_driver *driver);
+/* What stock does with a device that it has found. */
+int fake_probe_device(struct rte_device *dev);
+
 int fake_bus_no_probe(struct rte_bus *bus);
 struct rte_device *fake_bus_find_device(const struct rte_bus *bus, const struct rte_device *start,
 					rte_dev_cmp_t compare, const void *data);

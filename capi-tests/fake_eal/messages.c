@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Multi-process messages: who is registered for which. Nobody reads EAL's socket. */
+/* Multi-process messages: a thread hands them to who is registered for them. */
 
 #include <errno.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -16,6 +18,10 @@ void rte_mp_action_unregister(const char *name);
 
 #define REQUEST "eal_dev_mp_request"
 #define VDEV "bus_vdev_mp"
+
+/* So long the vdev bus waits for an answer, in seconds. */
+#define VDEV_PATIENCE 5
+#define VDEV_SCAN_REQ 1
 
 struct vdev_param {
 	int type;
@@ -50,28 +56,94 @@ static rte_mp_t handler_of(const char *name)
 
 bool fake_has_messages(void)
 {
-	return getenv("FAKE_DIRECTORY") != NULL;
+	return fake_options.directory[0] != '\0';
 }
 
 static int channel = -1;
+static struct sockaddr_un channel_name = { .sun_family = AF_UNIX };
+static pthread_t reader;
+static sem_t vdev_reply;
+
+/* The handler of an action, or NULL. */
+static rte_mp_t handler_for(const char *name)
+{
+	return find(name) != NULL ? handler_of(name) : NULL;
+}
+
+static void *read_messages(void *unused)
+{
+	(void)unused;
+	for (;;) {
+		struct sockaddr_un sender = { 0 };
+		socklen_t length = sizeof(sender);
+		struct fake_datagram datagram;
+		rte_mp_t handler;
+		ssize_t received = recvfrom(channel, &datagram, sizeof(datagram), 0,
+					    (struct sockaddr *)&sender, &length);
+
+		if (received == 0)
+			return NULL;
+		if (received != (ssize_t)FAKE_DATAGRAM_SIZE)
+			continue;
+		handler = handler_for(datagram.message.name);
+		if (datagram.type == MP_REP)
+			sem_post(&vdev_reply);
+		else if (handler != NULL)
+			handler(&datagram.message, sender.sun_path);
+	}
+	return NULL;
+}
 
 int fake_open_messages(void)
 {
-	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	char *path = channel_name.sun_path;
+	size_t room = sizeof(channel_name.sun_path);
 
 	if (!fake_has_messages() || channel >= 0)
 		return 0;
-	snprintf(name.sun_path, sizeof(name.sun_path), "%s/mp_socket", getenv("FAKE_DIRECTORY"));
+	if (fake_options.secondary)
+		snprintf(path, room, "%s/mp_socket_%d_1", fake_options.directory, (int)getpid());
+	else
+		snprintf(path, room, "%s/mp_socket", fake_options.directory);
 	channel = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	unlink(name.sun_path);
-	return bind(channel, (struct sockaddr *)&name, sizeof(name));
+	unlink(path);
+	sem_init(&vdev_reply, 0, 0);
+	if (bind(channel, (struct sockaddr *)&channel_name, sizeof(channel_name)) != 0)
+		return -1;
+	return pthread_create(&reader, NULL, read_messages, NULL);
 }
 
 void fake_close_messages(void)
 {
-	if (channel >= 0)
-		close(channel);
+	if (channel < 0)
+		return;
+	shutdown(channel, SHUT_RD);
+	pthread_join(reader, NULL);
+	close(channel);
+	unlink(channel_name.sun_path);
 	channel = -1;
+}
+
+bool fake_ask_for_vdevs(void)
+{
+	struct vdev_param param = { .type = VDEV_SCAN_REQ };
+	struct fake_datagram datagram = { .type = MP_REQ,
+					  .message = { .name = VDEV, .len_param = sizeof(param) } };
+	struct sockaddr_un primary = { .sun_family = AF_UNIX };
+	struct timespec limit;
+	int result;
+
+	memcpy(datagram.message.param, &param, sizeof(param));
+	snprintf(primary.sun_path, sizeof(primary.sun_path), "%s/mp_socket",
+		 fake_options.directory);
+	if (sendto(channel, &datagram, FAKE_DATAGRAM_SIZE, 0, (struct sockaddr *)&primary,
+		   sizeof(primary)) < 0)
+		return false;
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += VDEV_PATIENCE;
+	while ((result = sem_timedwait(&vdev_reply, &limit)) != 0 && errno == EINTR)
+		;
+	return result == 0;
 }
 
 int fake_on_request(const struct rte_mp_msg *message, const void *peer)

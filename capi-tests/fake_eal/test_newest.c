@@ -472,16 +472,6 @@ static void remove_directory(void)
 	suite_remove_directory();
 }
 
-/* What EAL sends: all but the descriptors. */
-struct datagram {
-	int type;
-	struct rte_mp_msg message;
-};
-
-#define DATAGRAM_SIZE (sizeof(struct datagram) - sizeof(((struct rte_mp_msg *)0)->fds))
-#define REQUEST 1
-#define REPLY 2
-
 /* A process without this library: it answers an attach as it is told, and everything else with 0. */
 static struct {
 	struct sockaddr_un name;
@@ -495,7 +485,7 @@ static struct {
 static void *answer_requests(void *unused)
 {
 	struct sockaddr_un sender;
-	struct datagram datagram;
+	struct fake_datagram datagram;
 
 	(void)unused;
 	for (;;) {
@@ -504,10 +494,10 @@ static void *answer_requests(void *unused)
 
 		/* An empty one ends it. */
 		if (recvfrom(peer.socket, &datagram, sizeof(datagram), 0,
-			     (struct sockaddr *)&sender, &length) != (ssize_t)DATAGRAM_SIZE)
+			     (struct sockaddr *)&sender, &length) != (ssize_t)FAKE_DATAGRAM_SIZE)
 			return NULL;
 		memcpy(&request, datagram.message.param, sizeof(request));
-		EXPECT(datagram.type == REQUEST);
+		EXPECT(datagram.type == MP_REQ);
 		EXPECT(strcmp(datagram.message.name, "eal_dev_mp_request") == 0);
 		EXPECT(datagram.message.len_param == (int)sizeof(request));
 		EXPECT(datagram.message.num_fds == 0);
@@ -516,9 +506,9 @@ static void *answer_requests(void *unused)
 		snprintf(peer.devargs, sizeof(peer.devargs), "%s", request.devargs);
 		request.result = request.t == ATTACH ? peer.answer : 0;
 		memcpy(datagram.message.param, &request, sizeof(request));
-		datagram.type = REPLY;
-		EXPECT(sendto(peer.socket, &datagram, DATAGRAM_SIZE, 0, (struct sockaddr *)&sender,
-			      length) == (ssize_t)DATAGRAM_SIZE);
+		datagram.type = MP_REP;
+		EXPECT(sendto(peer.socket, &datagram, FAKE_DATAGRAM_SIZE, 0, (struct sockaddr *)&sender,
+			      length) == (ssize_t)FAKE_DATAGRAM_SIZE);
 	}
 }
 

@@ -38,7 +38,7 @@ struct peer {
 };
 
 extern struct group {
-	bool hosted;
+	bool hosted, fake; /* fake: inside the fake EAL */
 	const char *program, *library;
 	/* Of the present case. */
 	struct peer peers[PEERS];

@@ -1,10 +1,37 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What peer.c has of the embedded runtime. */
+/* What peer.c has of the embedded runtime, or with PEER_FAKE of the fake EAL. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "peer.h"
+
+#ifdef PEER_FAKE
+
+#include "../fake_eal/fake_eal.h"
+
+static int driver_probe(struct rte_device *dev)
+{
+	return probe_device(dev->name);
+}
+
+static int driver_remove(struct rte_device *dev)
+{
+	return remove_device(dev->name);
+}
+
+void register_driver(void)
+{
+	static struct rte_vdev_driver driver = {
+		.driver = { .name = "tdrv" },
+		.probe = driver_probe,
+		.remove = driver_remove,
+	};
+
+	rte_vdev_register(&driver);
+}
+
+#else /* PEER_FAKE */
 
 static int driver_probe(struct rte_device *dev, void *user)
 {
@@ -29,6 +56,8 @@ void register_driver(void)
 	if (rte_hotplug_driver_register(&options, &driver) != 0)
 		exit(3);
 }
+
+#endif /* PEER_FAKE */
 
 struct rte_device *find(const char *name)
 {

@@ -192,7 +192,7 @@ static const char *devargs_of(size_t length)
 static void check_arguments(const char *arguments)
 {
 	for (size_t i = 0; i < group.count; i++) {
-		bool empty = group.hosted && !group.peers[i].primary;
+		bool empty = (group.hosted || group.fake) && !group.peers[i].primary;
 
 		if (!group.peers[i].ended)
 			CHECK_STR(ask(&group.peers[i], "arguments tdrv0"), empty ? "" : arguments);

@@ -155,7 +155,8 @@ fn tell_all(peer: &CStr) -> bool {
     };
     let peer = Path::new(OsStr::from_bytes(peer.to_bytes()));
     let action = ACTION.to_string_lossy();
-    let names: Vec<CString> = bus.names();
+    let names: Vec<CString> =
+        bus.names().into_iter().filter(|name| bus.is_for_others(name)).collect();
     let mut told = 0;
     for param in names.iter().filter_map(|name| param(SCAN_ONE, 1, name)) {
         // One that does not read will not start: no need to try the rest.

@@ -6,7 +6,7 @@ use super::{Compare, HostBus, read};
 use crate::hosted::DeviceView;
 use crate::hosted::host::text;
 use crate::hosted::layout::{DEVARGS_ARGS, Generation, NAME};
-use crate::ports::DeviceId;
+use crate::ports::{Bus, DeviceId};
 
 type FindDevice = unsafe extern "C" fn(*const c_void, Compare, *const c_void) -> *mut c_void;
 type FindDeviceOnBus =
@@ -41,6 +41,13 @@ impl HostBus {
         self.find_device(collect, (&raw mut list).cast());
         list.retain(|name| !name.is_empty());
         list
+    }
+
+    /// Whether a process that starts is to have the device: from 26.07 on those that were detached are still
+    /// listed.
+    pub fn is_for_others(&self, name: &CStr) -> bool {
+        self.hosted.layout.generation == Generation::Plug
+            || self.find(name).is_some_and(|device| self.is_probed(device))
     }
 
     /// The name of the device at this address, if the bus lists it.
