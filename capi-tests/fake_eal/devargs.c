@@ -126,6 +126,8 @@ int rte_devargs_add(enum rte_devtype type, const char *text)
 		return -1;
 	}
 	devargs->type = type;
+	if (devargs->bus->scan_mode == 0)
+		devargs->bus->scan_mode = 1;
 	TAILQ_INSERT_TAIL(&list, devargs, next);
 	return 0;
 }

@@ -13,6 +13,7 @@
  *			returns; so they do, too, where something is wrong
  *	FAKE_DIRECTORY	multi-process messages work, with this runtime directory; so they do with
  *			--proc-type, with that of --file-prefix
+ *	FAKE_PCI	--no-pci means nothing
  *	FAKE_LOG	up to which level there are log lines, 6 (NOTICE) otherwise
  *
  * Built with FAKE_WITHOUT_DEVARGS_NEXT or FAKE_WITHOUT_FIND_DRIVER it does not export that
@@ -66,7 +67,9 @@ struct rte_bus {
 	int (*probe_device)(struct rte_driver *driver, struct rte_device *dev);
 	int (*unplug_device)(struct rte_device *dev);
 	int (*parse)(const char *name, void *address);
-	void *unused[10];
+	void *unused[4];
+	int scan_mode; /* 0: by the process's options, 1: only what -a names, 2: all but what -b names */
+	void *unused_too[5];
 	int (*cleanup)(struct rte_bus *bus);
 	TAILQ_HEAD(, rte_device) device_list;
 	TAILQ_HEAD(, rte_driver) driver_list;
@@ -133,6 +136,7 @@ FAKE_OFFSET(rte_bus, match, 56);
 FAKE_OFFSET(rte_bus, probe_device, 64);
 FAKE_OFFSET(rte_bus, unplug_device, 72);
 FAKE_OFFSET(rte_bus, parse, 80);
+FAKE_OFFSET(rte_bus, scan_mode, 120);
 FAKE_OFFSET(rte_bus, cleanup, 168);
 FAKE_OFFSET(rte_bus, device_list, 176);
 FAKE_OFFSET(rte_bus, driver_list, 192);

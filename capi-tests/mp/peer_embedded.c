@@ -10,6 +10,9 @@
 
 #include "../fake_eal/fake_eal.h"
 
+/* PCI functions are attached in all processes, too. */
+#define BUS NULL
+
 static int driver_probe(struct rte_device *dev)
 {
 	return probe_device(dev->name);
@@ -32,6 +35,8 @@ void register_driver(void)
 }
 
 #else /* PEER_FAKE */
+
+#define BUS "vdev"
 
 static int driver_probe(struct rte_device *dev, void *user)
 {
@@ -68,7 +73,7 @@ void list(char *text, size_t size)
 {
 	struct rte_device *dev = NULL;
 
-	while ((dev = rte_hotplug_device_next("vdev", dev)) != NULL)
+	while ((dev = rte_hotplug_device_next(BUS, dev)) != NULL)
 		if (rte_hotplug_device_driver(dev) != NULL)
 			snprintf(text + strlen(text), size - strlen(text), " %s",
 				 rte_hotplug_device_name(dev));

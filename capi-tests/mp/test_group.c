@@ -4,7 +4,7 @@
  * ones (peer.c), which die, stop, fail and are slow as told.
  *
  * usage: test_group embedded PEER
- *        test_group fake PEER              (what embedded and hosted have in common, inside the fake EAL)
+ *        test_group fake PEER              (inside the fake EAL)
  *        test_group hosted PEER LIBRARY
  */
 #include "test_group.h"
@@ -127,10 +127,17 @@ static void add_variants(const struct scenario *scenario)
 	}
 }
 
-static void add_table(const struct scenario *table, int mode, const char *only)
+static bool is_for(const struct scenario *scenario)
+{
+	if (group.fake)
+		return scenario->modes == FAKE || scenario->modes == BOTH;
+	return (scenario->modes & (group.hosted ? HOSTED : EMBEDDED)) != 0;
+}
+
+static void add_table(const struct scenario *table, const char *only)
 {
 	for (; table->name != NULL; table++)
-		if ((table->modes & mode) == mode && (only == NULL || strstr(table->name, only) != NULL))
+		if (is_for(table) && (only == NULL || strstr(table->name, only) != NULL))
 			add_variants(table);
 }
 
@@ -148,10 +155,6 @@ int main(int argc, char **argv)
 	}
 	group_begin(hosted, argv[2], argv[3]);
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
-		add_table(tables[i],
-			  group.fake ? BOTH :
-			  hosted     ? HOSTED :
-				       EMBEDDED,
-			  getenv("GROUP_ONLY"));
+		add_table(tables[i], getenv("GROUP_ONLY"));
 	return group_run_cases();
 }

@@ -7,7 +7,8 @@
 
 #include "group.h"
 
-enum { EMBEDDED = 1, HOSTED = 2, BOTH = EMBEDDED | HOSTED };
+/* Inside the fake EAL: its own, and those of both. */
+enum { EMBEDDED = 1, HOSTED = 2, BOTH = EMBEDDED | HOSTED, FAKE = 4 };
 /* Which variants there are: of the operation, and of the process that asks for it. */
 enum { ONCE = 0, OPERATIONS = 1, CALLERS = 2, ATTACH_ONLY = 4, DETACH_ONLY = 8,
        SECONDARY_ONLY = 16, ALL = OPERATIONS | CALLERS };

@@ -62,6 +62,7 @@ static void caller_killed(void)
 	told(attaching, "tdrv0", 0);
 	wait_lists(primary, attaching ? "tdrv0" : "");
 	wait_lists(secondary[1], attaching ? "tdrv0" : "");
+	wait_lists(secondary[2], attaching ? "tdrv0" : "");
 	check_agree();
 	CHECK_INT(operate(secondary[2], !attaching, "tdrv0"), 0);
 	check_agree();

@@ -46,6 +46,21 @@ static void late_joiner(void)
 	check_agree_but(late, "tdrv1");
 }
 
+/* Only what the command line names keeps others out, not what has been attached since. */
+static void late_joiner_with_functions(void)
+{
+	struct peer *late;
+
+	group_setenv("FAKE_PCI", "1");
+	start_group(1);
+	attach(caller, "0000:f1:00.0", 0);
+	attach(caller, "0000:f2:00.0", 0);
+	start_peer(0, NULL);
+	check_agree();
+	late = start_peer(0, "-a 0000:f2:00.0");
+	CHECK_STR(ask(late, "list"), " 0000:f2:00.0");
+}
+
 /* No gap and no double: one joins while an operation is under way. */
 static void joins_during_an_operation(void)
 {
@@ -236,6 +251,7 @@ static void devargs_of_any_length(void)
 const struct scenario members[] = {
 	{ "a private device stays private", private_device_stays_private, BOTH, CALLERS },
 	{ "late joiner", late_joiner, BOTH, CALLERS },
+	{ "late joiner with functions", late_joiner_with_functions, FAKE, CALLERS },
 	{ "joins during an operation", joins_during_an_operation, BOTH, ALL },
 	{ "coming and going in a storm", coming_and_going_in_a_storm, BOTH, CALLERS },
 	{ "primary killed during", primary_killed_during, BOTH, OPERATIONS | SECONDARY_ONLY },

@@ -13,8 +13,6 @@ use crate::error::{Error, Kind, Result, describe_code};
 use crate::ports;
 use crate::proto::devargs::breaks_host_parser;
 
-/// `RTE_DEV_ALLOWED`
-const ALLOWED: i32 = 0;
 /// `RTE_DEV_BLOCKED`
 const BLOCKED: i32 = 1;
 
@@ -247,24 +245,21 @@ impl Graves {
     }
 }
 
-/// Whether listed devargs keep the device off its bus: blocked itself, or others allowed.
+/// Whether the command line keeps the device off its bus: blocks it, or allows others.
 pub fn keeps_out(hosted: &'static Hosted, bus: &HostBus, name: &CStr) -> bool {
     let _alone = LIST.lock();
-    let mut others_allowed = false;
     let mut listed = next(hosted, std::ptr::null());
     while !listed.is_null() {
         // SAFETY: a listed entry, which nobody takes off while the lock is held.
         let (policy, of, entry) = unsafe { fields(listed) };
-        if of == bus.address().as_ptr() {
-            if entry == name {
-                return policy == BLOCKED;
-            }
-            // A vdev is made by its own devargs: they say nothing about others.
-            others_allowed |= policy == ALLOWED && !bus.is_vdev();
+        if of == bus.address().as_ptr() && entry == name {
+            return policy == BLOCKED;
         }
         listed = next(hosted, listed);
     }
-    others_allowed
+    // Entries of others say nothing: those of devices that were attached look like those of -a. And a
+    // vdev is made by its own.
+    bus.is_allowlisted() && !bus.is_vdev()
 }
 
 /// Whether devargs are listed for a device of this bus that do not block it.

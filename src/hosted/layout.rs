@@ -65,6 +65,8 @@ pub struct Layout {
     pub bus_unplug: usize,
     /// `rte_bus.parse`
     pub bus_parse: usize,
+    /// `rte_bus.conf.scan_mode`
+    pub bus_scan_mode: usize,
     /// `rte_device.driver`
     pub device_driver: usize,
     /// `rte_device.bus`
@@ -126,6 +128,7 @@ impl Layout {
             bus_plug: 48,
             bus_unplug: 56,
             bus_parse: 64,
+            bus_scan_mode: if version >= Version::new(21, 11) { 96 } else { 88 },
             device_driver,
             device_bus,
             device_numa,
@@ -142,6 +145,7 @@ impl Layout {
                 bus_plug: 64,
                 bus_unplug: 72,
                 bus_parse: 80,
+                bus_scan_mode: 120,
                 ..plug
             }
         })
@@ -174,6 +178,8 @@ mod tests {
         assert_eq!(driver(26, 3), 32);
         let newest = Layout::of(Version::new(26, 7), true).unwrap();
         assert_eq!((newest.bus_plug, newest.generation), (64, Generation::ProbeDevice));
+        let scan_mode = |y, m| Layout::of(Version::new(y, m), false).unwrap().bus_scan_mode;
+        assert_eq!((scan_mode(20, 11), scan_mode(21, 11), newest.bus_scan_mode), (88, 96, 120));
     }
 
     #[test]

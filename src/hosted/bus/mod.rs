@@ -29,6 +29,8 @@ pub struct HostBus {
     address: NonNull<c_void>,
 }
 
+/// `RTE_BUS_SCAN_ALLOWLIST`
+const SCAN_ALLOWLIST: c_int = 1;
 /// Many times what a scan of the vdev bus takes.
 const VDEV_SCAN_WAIT: Duration = Duration::from_millis(20);
 /// Many times what a scan of the PCI bus takes; it has no lock of its own to wait for.
@@ -79,6 +81,13 @@ impl HostBus {
         // SAFETY: `bus_parse` is `rte_bus.parse`; with a NULL result pointer it only judges.
         self.function::<ParseName>(self.hosted.layout.bus_parse)
             .is_some_and(|parse| unsafe { parse(device.as_ptr(), std::ptr::null_mut()) } == 0)
+    }
+
+    /// Whether the command line names which devices the bus may have.
+    pub fn is_allowlisted(&self) -> bool {
+        // SAFETY: `rte_bus.conf.scan_mode`, an enum that is written while EAL starts.
+        let mode: c_int = unsafe { read(self.address.as_ptr(), self.hosted.layout.bus_scan_mode) };
+        mode == SCAN_ALLOWLIST
     }
 
     /// The driver of a listed device; NULL when none holds it.
