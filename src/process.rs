@@ -191,9 +191,7 @@ impl Process {
         match self.eal.load(Ordering::Acquire) {
             EAL_RUNS => true,
             // Started before this library was loaded, unless every start comes here.
-            EAL_UNSEEN => {
-                dl::default_address(c"rte_eal_init").is_none_or(|at| !dl::is_ours(at.as_ptr()))
-            }
+            EAL_UNSEEN => dl::reaches_us(c"rte_eal_init") != Some(true),
             _ => false,
         }
     }

@@ -43,6 +43,7 @@ pub struct rte_device;
 /// # Safety
 /// `devargs` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_dev_probe"))]
 pub unsafe extern "C" fn rte_dev_probe(devargs: *const c_char) -> c_int {
     returning_code("rte_dev_probe", || {
         // SAFETY: the caller's promise.
@@ -73,6 +74,7 @@ pub unsafe extern "C" fn rte_dev_probe(devargs: *const c_char) -> c_int {
 /// # Safety
 /// `dev` is compared with listed devices before anything is read; any value is allowed.
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_dev_remove"))]
 pub unsafe extern "C" fn rte_dev_remove(dev: *mut rte_device) -> c_int {
     returning_code("rte_dev_remove", || {
         process().remove(DeviceId::from_ptr(dev).ok_or_else(|| is_null("dev"))?)
@@ -95,6 +97,7 @@ pub unsafe extern "C" fn rte_dev_remove(dev: *mut rte_device) -> c_int {
 /// # Safety
 /// Each argument is NULL or a C string.
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_eal_hotplug_add"))]
 pub unsafe extern "C" fn rte_eal_hotplug_add(
     busname: *const c_char,
     devname: *const c_char,
@@ -125,6 +128,7 @@ pub unsafe extern "C" fn rte_eal_hotplug_add(
 /// # Safety
 /// Each argument is NULL or a C string.
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_eal_hotplug_remove"))]
 pub unsafe extern "C" fn rte_eal_hotplug_remove(
     busname: *const c_char,
     devname: *const c_char,

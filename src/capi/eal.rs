@@ -38,6 +38,7 @@ pub type rte_mp_t = Option<unsafe extern "C" fn(msg: *const c_void, peer: *const
 /// # Safety
 /// `argv` is NULL or has `argc` C strings.
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_eal_init"))]
 pub unsafe extern "C" fn rte_eal_init(argc: c_int, argv: *mut *mut c_char) -> c_int {
     returning_minus_one("rte_eal_init", || {
         let Some(host) = process().host() else {
@@ -90,6 +91,7 @@ unsafe fn init_embedded(argc: c_int, argv: *mut *mut c_char) -> Result<c_int> {
 ///
 /// To be called once, from the main thread. As the function of the same name in DPDK.
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_eal_cleanup"))]
 pub extern "C" fn rte_eal_cleanup() -> c_int {
     returning_code("rte_eal_cleanup", || {
         let Some(host) = process().host() else {
@@ -119,6 +121,7 @@ pub extern "C" fn rte_eal_cleanup() -> c_int {
 /// # Safety
 /// As DPDK's own function.
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_mp_action_register"))]
 pub unsafe extern "C" fn rte_mp_action_register(name: *const c_char, action: rte_mp_t) -> c_int {
     returning_minus_one("rte_mp_action_register", || {
         let Some(host) = process().host() else {

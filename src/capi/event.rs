@@ -68,6 +68,7 @@ impl CCallback {
 /// `device_name` is NULL or a C string; `cb_fn` may be called with `cb_arg` from any thread until
 /// it is unregistered.
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_dev_event_callback_register"))]
 pub unsafe extern "C" fn rte_dev_event_callback_register(
     device_name: *const c_char,
     cb_fn: rte_dev_event_cb_fn,
@@ -111,6 +112,10 @@ pub unsafe extern "C" fn rte_dev_event_callback_register(
 /// # Safety
 /// `device_name` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[cfg_attr(
+    feature = "static-dpdk",
+    unsafe(export_name = "__wrap_rte_dev_event_callback_unregister")
+)]
 pub unsafe extern "C" fn rte_dev_event_callback_unregister(
     device_name: *const c_char,
     cb_fn: rte_dev_event_cb_fn,
@@ -145,6 +150,7 @@ pub unsafe extern "C" fn rte_dev_event_callback_unregister(
 /// # Safety
 /// `device_name` is NULL or a C string.
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_dev_event_callback_process"))]
 pub unsafe extern "C" fn rte_dev_event_callback_process(
     device_name: *const c_char,
     event: EventType,
@@ -183,6 +189,7 @@ pub unsafe extern "C" fn rte_dev_event_callback_process(
 /// May be called from any thread. As the function of the same name in DPDK ("Kernel Device
 /// Events").
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_dev_event_monitor_start"))]
 pub extern "C" fn rte_dev_event_monitor_start() -> c_int {
     returning_code("rte_dev_event_monitor_start", || process().start_monitor())
 }
@@ -198,6 +205,7 @@ pub extern "C" fn rte_dev_event_monitor_start() -> c_int {
 /// May be called from any thread and from inside a callback. As the function of the same name in DPDK
 /// ("Kernel Device Events").
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_dev_event_monitor_stop"))]
 pub extern "C" fn rte_dev_event_monitor_stop() -> c_int {
     returning_code("rte_dev_event_monitor_stop", || process().stop_monitor())
 }
@@ -219,6 +227,7 @@ pub extern "C" fn rte_dev_event_monitor_stop() -> c_int {
 ///
 /// May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_dev_hotplug_handle_enable"))]
 pub extern "C" fn rte_dev_hotplug_handle_enable() -> c_int {
     returning_code("rte_dev_hotplug_handle_enable", || process().enable_fault_handling())
 }
@@ -234,6 +243,7 @@ pub extern "C" fn rte_dev_hotplug_handle_enable() -> c_int {
 ///
 /// May be called from any thread. As the function of the same name in DPDK ("SIGBUS Handling").
 #[unsafe(no_mangle)]
+#[cfg_attr(feature = "static-dpdk", unsafe(export_name = "__wrap_rte_dev_hotplug_handle_disable"))]
 pub extern "C" fn rte_dev_hotplug_handle_disable() -> c_int {
     returning_code("rte_dev_hotplug_handle_disable", || process().disable_fault_handling())
 }

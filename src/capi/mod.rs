@@ -10,6 +10,8 @@
 //! - **Failures** are one log line that says what failed and why.
 
 #![allow(non_camel_case_types)]
+// What replaces DPDK's functions has another name where DPDK is linked in: see sys/dl/linked.rs.
+#![cfg_attr(feature = "static-dpdk", allow(unused_attributes))]
 
 mod auto;
 mod bus;

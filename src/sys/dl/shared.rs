@@ -1,8 +1,10 @@
-//! The dynamic linker: which loaded object defines a symbol, and where.
+//! DPDK in a shared library: the dynamic linker tells which loaded object defines a symbol, and where.
 
-use std::ffi::{CStr, CString, c_int, c_void};
-use std::mem::{size_of, transmute_copy};
+use std::ffi::{CStr, CString, c_void};
+use std::ops::ControlFlow;
 use std::ptr::{NonNull, null_mut};
+
+use super::{as_function, walk_objects};
 
 /// A loaded object, held from unloading.
 #[derive(Clone, Copy, Debug)]
@@ -95,71 +97,38 @@ pub unsafe fn next_function<F: Copy>(symbol: &CStr) -> Option<F> {
     NonNull::new(address).map(|address| unsafe { as_function(address) })
 }
 
-/// The definition of `symbol` that the application's calls reach.
-pub fn default_address(symbol: &CStr) -> Option<NonNull<c_void>> {
+/// Whether the application's calls of `symbol` come to this library; `None` when nothing has it.
+pub fn reaches_us(symbol: &CStr) -> Option<bool> {
     // SAFETY: dlsym with RTLD_DEFAULT only looks up.
-    NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) })
+    let reached = NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) })?;
+    Some(is_ours(reached.as_ptr()))
 }
 
-/// Takes an address for a function of type `F`.
-///
-/// # Safety
-/// `F` is a function pointer type with the signature that the code at `address` has.
-pub unsafe fn as_function<F: Copy>(address: NonNull<c_void>) -> F {
-    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
-    // SAFETY: the sizes are equal, and the caller vouches for the signature.
-    unsafe { transmute_copy(&address) }
-}
-
-/// Whether the address lies in a loaded object.
-pub fn is_in_object(address: *const c_void) -> bool {
-    info_of(address).is_some()
+/// What is wrong with how the library came into the process, for one who can put it right.
+pub fn complaint() -> Option<&'static str> {
+    (reaches_us(c"rte_dev_probe") == Some(false)).then_some(
+        "librte_hotplug is loaded but not in front of librte_eal, so DPDK's own hotplug is used: put \
+         -lrte_hotplug before -lrte_eal (with -Wl,--no-as-needed), or set LD_PRELOAD",
+    )
 }
 
 /// Whether the address lies in the object that this code is in.
-pub fn is_ours(address: *const c_void) -> bool {
+fn is_ours(address: *const c_void) -> bool {
     // Not an exported function: its address is whichever definition stands in front.
     let own = base_of(base_of as *const c_void);
     own.is_some() && base_of(address) == own
 }
 
-/// A number that grows whenever an object is loaded.
-pub fn load_count() -> u64 {
-    let mut count = 0u64;
-    // SAFETY: the callback gets our pointer back and returns at the first object.
-    unsafe { libc::dl_iterate_phdr(Some(read_count), (&raw mut count).cast()) };
-    count
-}
-
-unsafe extern "C" fn read_count(
-    info: *mut libc::dl_phdr_info,
-    _size: usize,
-    count: *mut c_void,
-) -> c_int {
-    // SAFETY: the linker passes a valid record; `count` is the u64 of `load_count`.
-    unsafe { *count.cast::<u64>() = (*info).dlpi_adds };
-    1
-}
-
 /// The paths of all loaded objects; the main program's is empty.
 fn loaded_objects() -> Vec<CString> {
-    let mut paths: Vec<CString> = vec![];
-    // SAFETY: the callback gets our vector back, which outlives the call. dlopen is called later,
-    // outside: the linker holds its list locked here.
-    unsafe { libc::dl_iterate_phdr(Some(push_path), (&raw mut paths).cast()) };
+    let mut paths = vec![];
+    // dlopen is called later, outside of the walk.
+    walk_objects(|object| {
+        // SAFETY: the linker's record has a C string.
+        paths.push(unsafe { CStr::from_ptr(object.dlpi_name) }.to_owned());
+        ControlFlow::Continue(())
+    });
     paths
-}
-
-unsafe extern "C" fn push_path(
-    info: *mut libc::dl_phdr_info,
-    _size: usize,
-    paths: *mut c_void,
-) -> c_int {
-    // SAFETY: the linker passes a valid record with a C string; `paths` is `loaded_objects`'.
-    let (name, paths) =
-        unsafe { (CStr::from_ptr((*info).dlpi_name), &mut *paths.cast::<Vec<CString>>()) };
-    paths.push(name.to_owned());
-    0
 }
 
 fn base_of(address: *const c_void) -> Option<NonNull<c_void>> {
