@@ -3,9 +3,11 @@
 """How librte_hotplug gets into a process, and what it does there before anything else.
 
     linking.py LIBRTE_HOTPLUG.SO INCLUDE_DIR PART...
+    linking.py LIBRTE_HOTPLUG_STATIC.A INCLUDE_DIR PART...
 
 The parts: exports (the symbol table), processes (programs that have nothing to do with DPDK),
-unknown (a DPDK that it does not know), and with DPDK's libraries order and plugin.
+unknown (a DPDK that it does not know), and with DPDK's libraries order and plugin; of the other
+flavour static, and with DPDK's libraries linked.
 """
 
 import functools
@@ -53,6 +55,10 @@ class Bench:
         folder, name = os.path.split(self.library)
         return ["-Wl,--push-state,--no-as-needed", f"-L{folder}", f"-l:{name}",
                 "-Wl,--pop-state", f"-Wl,-rpath,{folder}"]
+
+    def build_static(self, name, *flags):
+        """An application with the other flavour of the library."""
+        return self.build(name, "static_app.c", "-I", self.include, *flags)
 
     def run(self, *command, preload=False, **environment):
         """The finished process."""
@@ -267,9 +273,124 @@ def plugin(tap, bench):
         same(run("embedded", "embedded"), before + served, "what the processes print")
 
 
+def flavour(bench):
+    """What rte_hotplug_static.pc has for the linker, and the archive where meson has built it."""
+    build = os.path.dirname(bench.library)
+    flags = shlex.split(tool("pkg-config", "--libs-only-other", "rte_hotplug_static",
+                             env=dict(os.environ, PKG_CONFIG_PATH=f"{build}/meson-private")))
+    return flags, [bench.library, "-ldl", "-lpthread", "-lm"]
+
+
+def wrapped(flags):
+    return sorted(flag.split("=")[1] for flag in flags if flag.startswith("-Wl,--wrap="))
+
+
+def static(tap, bench):
+    flags, archive = flavour(bench)
+
+    @tap.case("what it replaces has the names of the .pc's --wrap options, the rest that of exports.txt")
+    def _():
+        symbols = {line.split()[-1] for line in
+                   tool("nm", "--defined-only", "--extern-only", bench.library).splitlines()
+                   if len(line.split()) == 3}
+        replaced = sorted(name.removeprefix("__wrap_") for name in symbols
+                          if name.startswith("__wrap_"))
+        same(replaced, wrapped(flags), "names that are wrapped")
+        with open(os.path.join(HERE, "exports.txt"), encoding="ascii") as file:
+            expected = set(file.read().split())
+        same(sorted(set(replaced) - expected), [], "not in exports.txt")
+        same(sorted(name for name in symbols & expected), sorted(expected - set(replaced)),
+             "functions with their own names")
+
+    @tap.case("it needs nothing of DPDK")
+    def _():
+        undefined = {tuple(line.split()) for line in
+                     tool("nm", "--undefined-only", bench.library).splitlines() if line[:1] == " "}
+        kinds = {kind for kind, name in undefined
+                 if re.match(r"rte_(?!hotplug)|per_lcore_|__real_", name)}
+        same(kinds, {"w"}, "kinds of symbols")
+
+    for name, *how in (("without DPDK it has the embedded runtime",),
+                       ("the same without a dynamic linker", "-static")):
+        @tap.case(name)
+        def _(how=how):
+            application = bench.build_static("alone", *how, *flags, *archive)
+            result = bench.run(application, "hotplug_null0", "--no-shconf")
+            same((result.returncode, result.stdout, result.stderr), (0, "mode 1, probe 0\n", ""),
+                 "status and output")
+
+
+def linked(tap, bench):
+    flags, archive = flavour(bench)
+    compile_flags, shared = dpdk()
+    compile_flags += ["-DWITH_DPDK"]
+    linked_in = shlex.split(tool("pkg-config", "--static", "--libs", "libdpdk"))
+    # What an application needs that takes only a part of DPDK, and has to name that itself.
+    some = ["bus_vdev", "mempool_ring", "net_null", "ethdev", "meter", "net", "mbuf", "mempool", "ring",
+            "eal", "telemetry", "kvargs"]
+    some = ["-Wl,--whole-archive", *(f"-l:librte_{name}.a" for name in some),
+            "-Wl,--no-whole-archive", "-lnuma", "-lbsd", "-lmd", "-lm"]
+
+    def run(*build, log="3"):
+        application = bench.build_static("linked", *compile_flags, *build)
+        return bench.run(application, "net_null0", "--no-huge", "-m", "64", "--no-pci", "--no-shconf",
+                         f"--log-level={log}")
+
+    def serves(*build):
+        result = run(*build)
+        same((result.returncode, result.stdout), (0, "mode 2, probe 0\n"), "status and output")
+        same(hotplug_lines(result.stderr), [], "our lines")
+
+    def complains(text, *build):
+        lines = [line for line in hotplug_lines(run(*build).stderr) if "HOTPLUG: ERR:" in line]
+        same(len(lines), 1, f"lines in {lines}, which")
+        check(text in lines[0], lines[0])
+
+    @tap.case("as pkg-config says: it serves, and says nothing")
+    def _():
+        serves(*flags, *archive, *linked_in)
+
+    @tap.case("it reads the thread's rte_errno: EAL has no multi-process messages, and that is no error")
+    def _():
+        result = run(*flags, *archive, *linked_in, log="lib.hotplug:debug")
+        same(hotplug_lines(result.stderr), ["HOTPLUG: vdev:net_null0: parsed, found, attached"],
+             "our lines")
+
+    @tap.case("after DPDK: it serves as well")
+    def _():
+        serves(*linked_in, *flags, *archive)
+
+    @tap.case("with some of DPDK's libraries, and without unused sections: it serves")
+    def _():
+        serves("-Wl,--gc-sections", *flags, *archive, *some)
+
+    @tap.case("the same without a dynamic linker")
+    def _():
+        serves("-static", *flags, *archive, *some)
+
+    @tap.case("without the options: one ERR line")
+    def _():
+        complains("is linked without its -Wl,--wrap options", *archive, *linked_in)
+
+    @tap.case("without one of them: the same")
+    def _():
+        complains("is linked without its -Wl,--wrap options",
+                  *(flag for flag in flags if flag != "-Wl,--wrap=rte_mp_action_register"),
+                  *archive, *linked_in)
+
+    @tap.case("with DPDK's shared libraries: one ERR line")
+    def _():
+        complains("DPDK is a shared library", *flags, *archive, *shared)
+
+    @tap.case("with what an application happens to need of DPDK: one ERR line")
+    def _():
+        complains("only parts of DPDK are linked", *flags, *archive,
+                  *(flag for flag in linked_in if flag != "-Wl,--whole-archive"))
+
+
 def main():
     parts = {"exports": exports, "processes": processes, "unknown": unknown, "order": order,
-             "plugin": plugin}
+             "plugin": plugin, "static": static, "linked": linked}
     tap = Tap()
     with tempfile.TemporaryDirectory(prefix="hotplug_linking_") as directory:
         bench = Bench(os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), directory)

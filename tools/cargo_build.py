@@ -22,10 +22,16 @@ def environment(root: pathlib.Path) -> dict[str, str]:
     return dict(os.environ, CARGO_ENCODED_RUSTFLAGS="\x1f".join(flags))
 
 
+# What cargo makes, and of it what meson gets.
+SHARED = ["build"], ["librte_hotplug.so", "librte_hotplug.so", "librte_hotplug.a"]
+STATIC_DPDK = ["rustc", "--crate-type", "staticlib", "--features", "static-dpdk"], ["librte_hotplug.a"]
+
+
 def build(options: argparse.Namespace, manifest: pathlib.Path) -> pathlib.Path:
     """Where cargo has made it."""
+    command = (STATIC_DPDK if options.static_dpdk else SHARED)[0]
     done = subprocess.run(
-        [options.cargo, "build", "--lib", "--quiet", "--locked", "--profile", options.profile,
+        [options.cargo, *command, "--lib", "--quiet", "--locked", "--profile", options.profile,
          "--manifest-path", manifest, "--target-dir", options.target_dir],
         env=environment(manifest.parent))
     if done.returncode:
@@ -48,16 +54,17 @@ def main() -> None:
     parser.add_argument("--manifest", required=True)
     parser.add_argument("--target-dir", type=pathlib.Path, required=True)
     parser.add_argument("--depfile", type=pathlib.Path, required=True)
-    parser.add_argument("outputs", nargs=3, type=pathlib.Path)
+    parser.add_argument("--static-dpdk", action="store_true",
+                        help="the archive for programs with DPDK linked in, instead of the three")
+    parser.add_argument("outputs", nargs="+", type=pathlib.Path)
     options = parser.parse_args()
     manifest = pathlib.Path(options.manifest).resolve()
     made = options.prebuilt or build(options, manifest)
-    soname, link, archive = options.outputs
-    shutil.copy2(made / "librte_hotplug.so", soname)
-    shutil.copy2(made / "librte_hotplug.so", link)
-    shutil.copy2(made / "librte_hotplug.a", archive)
-    depends = made / "librte_hotplug.so" if options.prebuilt else sources(made, manifest)
-    options.depfile.write_text(f"{soname}: {depends}\n")
+    names = (STATIC_DPDK if options.static_dpdk else SHARED)[1]
+    for name, output in zip(names, options.outputs, strict=True):
+        shutil.copy2(made / name, output)
+    depends = made / names[0] if options.prebuilt else sources(made, manifest)
+    options.depfile.write_text(f"{options.outputs[0]}: {depends}\n")
 
 
 if __name__ == "__main__":
