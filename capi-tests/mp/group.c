@@ -117,6 +117,12 @@ void group_begin(bool hosted, const char *program, const char *library)
 	atexit(group_kill);
 }
 
+void group_use_linked(const char *program, const char *which)
+{
+	group.linked = program;
+	group.which = which;
+}
+
 static void group_name(void)
 {
 	const char *runtime = getenv("XDG_RUNTIME_DIR");

@@ -40,6 +40,7 @@ struct peer {
 extern struct group {
 	bool hosted, fake; /* fake: inside the fake EAL */
 	const char *program, *library;
+	const char *linked, *which; /* see group_use_linked() */
 	/* Of the present case. */
 	struct peer peers[PEERS];
 	size_t count;
@@ -71,6 +72,12 @@ void group_nap(void);
 
 /* Once, at the start of the program. */
 void group_begin(bool hosted, const char *program, const char *library);
+/*
+ * Processes that would get the library under LD_PRELOAD are another program, which has it and DPDK
+ * linked in: "all" of them, or those that are started in a case with an "even" number, as the first
+ * one, or an "odd" one.
+ */
+void group_use_linked(const char *program, const char *which);
 /* A case of the program: run(what), under this name. */
 void __attribute__((format(printf, 3, 4)))
 group_add_case(void (*run)(const void *what), const void *what, const char *name, ...);

@@ -10,10 +10,20 @@
 
 #include "group.h"
 
+/* Whether the next process is the program that has the library linked in. */
+static bool is_linked(int flags)
+{
+	if (group.linked == NULL || (flags & STOCK))
+		return false;
+	return strcmp(group.which, "all") == 0 ||
+	       strcmp(group.which, group.count % 2 == 0 ? "even" : "odd") == 0;
+}
+
 static void group_exec(int flags, const char *extra, int in, int out, int log)
 {
 	static char lcore[32];
-	const char *arguments[24] = { group.program, "--file-prefix", group.prefix, "--no-pci",
+	const char *program = is_linked(flags) ? group.linked : group.program;
+	const char *arguments[24] = { program, "--file-prefix", group.prefix, "--no-pci",
 				      "--proc-type", flags & PRIMARY ? "primary" : "secondary" };
 	char words[LINE_SIZE];
 	size_t count = 6;
@@ -30,7 +40,7 @@ static void group_exec(int flags, const char *extra, int in, int out, int log)
 			arguments[count++] = "-m";
 			arguments[count++] = "64";
 		}
-		if (!(flags & STOCK))
+		if (program == group.program && !(flags & STOCK))
 			setenv("LD_PRELOAD", group.library, 1);
 	}
 	snprintf(words, sizeof(words), "%s", extra != NULL ? extra : "");
@@ -41,7 +51,7 @@ static void group_exec(int flags, const char *extra, int in, int out, int log)
 	dup2(in, STDIN_FILENO);
 	dup2(out, STDOUT_FILENO);
 	dup2(log, STDERR_FILENO);
-	execv(group.program, (char *const *)arguments);
+	execv(program, (char *const *)arguments);
 	_exit(127);
 }
 

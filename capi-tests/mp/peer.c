@@ -2,7 +2,7 @@
 /*
  * A process of a group: does what it reads, line by line, and answers each line with one that begins
  * with '='. Built for the embedded runtime (-DPEER_EMBEDDED), and as a plain DPDK application, which
- * is stock, or ours under LD_PRELOAD.
+ * is stock, or ours under LD_PRELOAD, or ours linked in together with DPDK.
  *
  * It has a vdev driver, "tdrv", that behaves as told with the command "driver".
  *

@@ -5,7 +5,7 @@
  *
  * usage: test_group embedded PEER
  *        test_group fake PEER              (inside the fake EAL)
- *        test_group hosted PEER LIBRARY
+ *        test_group hosted PEER LIBRARY [LINKED_PEER all|even|odd]
  */
 #include "test_group.h"
 
@@ -146,14 +146,19 @@ int main(int argc, char **argv)
 	static const struct scenario *const tables[] = {
 		outcomes, losses, at_once, nested, members,
 	};
-	bool hosted = argc == 4 && strcmp(argv[1], "hosted") == 0;
+	bool hosted = (argc == 4 || argc == 6) && strcmp(argv[1], "hosted") == 0;
 
 	group.fake = argc == 3 && strcmp(argv[1], "fake") == 0;
 	if (!hosted && !group.fake && (argc != 3 || strcmp(argv[1], "embedded") != 0)) {
-		fprintf(stderr, "usage: %s embedded|fake PEER | hosted PEER LIBRARY\n", argv[0]);
+		fprintf(stderr,
+			"usage: %s embedded|fake PEER\n"
+			"       %s hosted PEER LIBRARY [LINKED_PEER all|even|odd]\n",
+			argv[0], argv[0]);
 		return EXIT_FAILURE;
 	}
 	group_begin(hosted, argv[2], argv[3]);
+	if (argc == 6)
+		group_use_linked(argv[4], argv[5]);
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		add_table(tables[i], getenv("GROUP_ONLY"));
 	return group_run_cases();

@@ -3,7 +3,7 @@
  * Groups in which some processes have the library and others DPDK's own hotplug: drivers of DPDK
  * behave as in a group without the library, and the rules of the group hold for all.
  *
- * usage: test_mixes PEER LIBRARY
+ * usage: test_mixes PEER LIBRARY [LINKED_PEER all|even|odd]
  */
 #include <unistd.h>
 
@@ -400,11 +400,13 @@ static void add_all(void)
 
 int main(int argc, char **argv)
 {
-	if (argc != 3) {
-		fprintf(stderr, "usage: %s PEER LIBRARY\n", argv[0]);
+	if (argc != 3 && argc != 5) {
+		fprintf(stderr, "usage: %s PEER LIBRARY [LINKED_PEER all|even|odd]\n", argv[0]);
 		return EXIT_FAILURE;
 	}
 	group_begin(true, argv[1], argv[2]);
+	if (argc == 5)
+		group_use_linked(argv[3], argv[4]);
 	make_files();
 	atexit(remove_files);
 	add_all();
