@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Uses the library as other C projects do: installed, through pkg-config and make, alone, statically and
-in front of DPDK; and as a meson subproject. Then uninstalls it.
+"""Uses the library as other C projects do: installed, through pkg-config and make, alone, statically, in
+front of DPDK, and with DPDK linked in; and as a meson subproject. Then uninstalls it.
 
 usage: installed.py BUILD_DIR SCRATCH_DIR     (BUILD_DIR: set up with --prefix=SCRATCH_DIR/installed
-                                               --libdir=lib)
+                                               --libdir=lib -Dstatic_dpdk=true)
 """
 
 import os
 import pathlib
 import subprocess
 import sys
+
+from tap import remove_runtime_directory
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -45,9 +47,23 @@ def run(command: list, cwd: pathlib.Path, **environment: str) -> None:
 def check_installed(installed: pathlib.Path) -> None:
     for name in ("include/rte_hotplug.h", "include/rte_hotplug_eal.h", "lib/librte_hotplug.so",
                  "lib/librte_hotplug.so.1", "lib/librte_hotplug.a", "lib/pkgconfig/rte_hotplug.pc",
+                 "lib/librte_hotplug_static.a", "lib/pkgconfig/rte_hotplug_static.pc",
                  "share/man/man7/librte_hotplug.7"):
         if not (installed / name).exists():
             sys.exit(f"{name} is not installed")
+
+
+def check_demo(directory: pathlib.Path) -> None:
+    """The example with all linked in is served by ours, inside DPDK."""
+    prefix = f"hotplug_installed_{os.getpid()}"
+    try:
+        done = subprocess.run(["./hotplug_demo", "--no-huge", "-m", "64", "--no-pci", "--file-prefix",
+                               prefix], cwd=directory, check=True, timeout=60, text=True,
+                              stdout=subprocess.PIPE)
+    finally:
+        remove_runtime_directory(prefix)
+    if "inside DPDK" not in done.stdout or "driver net_null" not in done.stdout:
+        sys.exit(f"hotplug_demo with DPDK linked in says:\n{done.stdout}")
 
 
 def main() -> None:
@@ -74,6 +90,12 @@ def main() -> None:
                    "$(pkg-config --cflags --libs libdpdk)")
         run(["sh", "-c", command], plain, PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"))
         run(["./lifecycle"], plain, LD_LIBRARY_PATH=str(installed / "lib"))
+        # README's command, and the same example as tools/demo.sh shows.
+        command = (f"cc -DALLOW_EXPERIMENTAL_API {ROOT}/examples/hotplug_demo.c -o hotplug_demo "
+                   "$(pkg-config --cflags --libs rte_hotplug_static) "
+                   "$(pkg-config --cflags --static --libs libdpdk)")
+        run(["sh", "-c", command], plain, PKG_CONFIG_PATH=str(installed / "lib/pkgconfig"))
+        check_demo(plain)
     elif os.environ.get("CI"):
         sys.exit("libdpdk is missing, and CI is set")
 

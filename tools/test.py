@@ -32,8 +32,8 @@ SOAK = 30
 # How long each fuzz target runs with coverage, in seconds.
 FUZZ = 3
 
-# pkg-config module -> package.
-MODULES = {"libdpdk": "libdpdk-dev"}
+# pkg-config module -> package. The second is for DPDK's static libraries.
+MODULES = {"libdpdk": "libdpdk-dev", "libsystemd": "libsystemd-dev"}
 
 
 def missing() -> list[str]:
@@ -64,6 +64,9 @@ def rust(results: Results) -> None:
     step(results, "cargo fmt", ["cargo", "fmt", "--all", "--check"])
     step(results, "cargo clippy",
          ["cargo", "clippy", "--locked", "--all-targets", "--", "-D", "warnings"])
+    step(results, "cargo clippy, static-dpdk",
+         ["cargo", "clippy", "--locked", "--all-targets", "--features", "static-dpdk", "--", "-D",
+          "warnings"])
     step(results, "cargo doc", ["cargo", "doc", "--locked", "--no-deps"],
          env=dict(os.environ, RUSTDOCFLAGS="-D warnings"))
     done = run(["cargo", "test", "--locked", "--no-fail-fast"])
@@ -113,7 +116,7 @@ def c_tests(results: Results, scratch: pathlib.Path, build: pathlib.Path,
     groups = "enabled" if has_huge_pages else "disabled"
     ready = c_suites(results, build, "C", [
         f"-Dhosted_tests={required}", f"-Dvalgrind={required}", f"-Dgroup_tests={groups}",
-        f"-Dlab_tests={required}", shared,
+        f"-Dlab_tests={required}", "-Dstatic_dpdk=true", shared,
         f"--prefix={scratch / 'installed'}", "--libdir=lib"], [])
     c_suites(results, sanitized, "sanitized", [
         "-Db_sanitize=address,undefined", "-Db_lundef=false", "-Dvalgrind=disabled",
