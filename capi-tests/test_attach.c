@@ -132,7 +132,7 @@ static void bad_strings_are_refused(void)
 	char name[80] = { 0 };
 
 	memset(name, 'n', sizeof(name) - 1);
-	/* DPDK's auxiliary bus, which not all have, takes the empty name and then does not find it. */
+	/* DPDK's auxiliary bus, which 20.11 and the fake EAL have not, takes the empty name and then does not find it. */
 	CHECK(empty == -EFAULT || (suite_hosted() && empty == -ENODEV));
 	CHECK_INT(rte_dev_probe("vdev"), -EFAULT);
 	CHECK_INT(rte_dev_probe("no_such_driver0"), -EFAULT);

@@ -4,8 +4,7 @@
 
 usage: differential.py STOCK OURS [--print]      (calls.c with the fake alone, and with ours in front)
 
-As differential/compare.py: every call must end alike, but for those that its
-differences.md has for it. Once a process that is alone, and once where there could be others.
+As differential/compare.py: every call must end alike, but for those of differences.md. Once a process that is alone, and once where there could be others.
 """
 
 import os
@@ -15,10 +14,10 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "differential"))
-from compare import Tap, compare, print_rows, read_tables  # noqa: E402
+from compare import ROW, Tap, compare, print_rows  # noqa: E402
 
+TABLE = Path(__file__).with_name("differences.md")
 TIMEOUT = 60
-SECTION = "26.07, as capi-tests/fake_eal plays it"
 
 
 class Run:
@@ -37,6 +36,14 @@ class Run:
         self.results = [(where + call, result) for call, _, result in parts]
 
 
+def read_table() -> dict[str, tuple[str, str]]:
+    """The intended differences, by call."""
+    rows = [ROW.match(line) for line in TABLE.read_text().splitlines() if line.startswith("| `")]
+    if not all(rows) or len({row["call"] for row in rows}) != len(rows):
+        sys.exit(f"{TABLE}: not rows of call, stock, ours, reason; or repeated")
+    return {row["call"]: (row["stock"], row["ours"]) for row in rows}
+
+
 def main() -> int:
     stock, ours = sys.argv[1:3]
     pairs = [(Run(stock, None), Run(ours, None))]
@@ -45,7 +52,7 @@ def main() -> int:
     if "--print" in sys.argv:
         print_rows(pairs)
         return 0
-    tap, table = Tap(), read_tables(lambda title: title == SECTION)
+    tap, table = Tap(), read_table()
     for pair in pairs:
         calls = [call for call, _ in pair[0].results]
         tap.test(len(calls) > 50 and len(calls) == len(set(calls)), "every call has its own name")

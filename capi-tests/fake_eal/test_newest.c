@@ -463,14 +463,8 @@ static const struct test_case cases[] = {
 	{ "no driver saw anything wrong", no_driver_saw_anything_wrong },
 };
 
-/* The directory of the group. */
-static char directory[] = "/tmp/hotplug_newest_XXXXXX";
-
-static void remove_directory(void)
-{
-	snprintf(suite_directory, sizeof(suite_directory), "%s", directory);
-	suite_remove_directory();
-}
+/* The directory of the group, in that of the PCI functions: it goes whatever becomes of the test. */
+static char directory[64];
 
 /* A process without this library: it answers an attach as it is told, and everything else with 0. */
 static struct {
@@ -629,13 +623,13 @@ int main(int argc, char **unused)
 	char *argv[] = { (char *)"newest", NULL };
 
 	(void)unused;
+	tree_make();
 	if (argc > 1) {
-		if (mkdtemp(directory) == NULL)
+		snprintf(directory, sizeof(directory), "%s", tree_path("group"));
+		if (mkdir(directory, 0700) != 0)
 			return EXIT_FAILURE;
-		atexit(remove_directory);
 		setenv("FAKE_DIRECTORY", directory, 1);
 	}
-	tree_make();
 	if (rte_eal_init(1, argv) != 0 || !suite_hosted()) {
 		printf("Bail out! not in the hosted mode\n");
 		return EXIT_FAILURE;
