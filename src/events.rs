@@ -6,8 +6,8 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::sys::lock::{Mutex, MutexGuard};
 use nix::sys::eventfd::EventFd;
-use parking_lot::Mutex;
 
 use crate::channel::without_panic;
 use crate::engine::callbacks::Event;
@@ -101,7 +101,7 @@ impl Process {
         watch.forget_if_forked();
         match watch.users {
             0 => log::warn!("uevent monitor: it does not run, so it cannot be stopped"),
-            1 => self.end_watch(&mut watch),
+            1 => self.end_watch(watch),
             _ => watch.users -= 1,
         }
         Ok(0)
@@ -172,9 +172,10 @@ impl Process {
         let mut watch = self.events.watch.lock();
         watch.forget_if_forked();
         if watch.users > 0 {
-            self.end_watch(&mut watch);
+            self.end_watch(watch);
+        } else {
+            drop(watch);
         }
-        drop(watch);
         self.end_fault_handling();
         self.engine.monitor.forget_queued();
         self.end_delivery();
@@ -232,11 +233,14 @@ impl Process {
         Ok(Running { thread, stop })
     }
 
-    fn end_watch(&self, watch: &mut Watch) {
+    fn end_watch(&self, mut watch: MutexGuard<'_, Watch>) {
         watch.users = 0;
         self.engine.monitor.stop();
         self.events.reader.lock().take();
-        if let Some(Running { thread, stop }) = watch.running.take() {
+        let running = watch.running.take();
+        // Whoever starts it again meanwhile has another thread.
+        drop(watch);
+        if let Some(Running { thread, stop }) = running {
             // A full counter wakes as well.
             let _ = stop.write(1);
             // It runs no callbacks, so it ends soon; it does not panic.

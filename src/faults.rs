@@ -13,9 +13,9 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::sys::lock::Mutex;
 use nix::errno::Errno;
 use nix::sys::eventfd::EventFd;
-use parking_lot::Mutex;
 
 use crate::engine::states::PCI;
 use crate::error::{Error, Kind, Result};

@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::sys::lock::OnceCell;
 use env_logger::{Builder, Env};
 use log::{LevelFilter, Log, Metadata, Record};
-use once_cell::sync::OnceCell;
 
 use crate::hosted::host::Host;
 use crate::hosted::logging::HostLog;
+use crate::sys::fork;
 
 /// The variable with an `env_logger` filter for the embedded mode, `debug` for instance.
 pub const VARIABLE: &str = "RTE_HOTPLUG_LOG";
@@ -76,6 +77,8 @@ impl Log for Router {
     }
 
     fn log(&self, record: &Record<'_>) {
+        // What writes has locks of its own.
+        let _held = fork::hold();
         if !self.enabled(record.metadata()) {
             return;
         }

@@ -3,8 +3,8 @@
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
-use once_cell::sync::{Lazy, OnceCell};
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
+use crate::sys::lock::{Lazy, OnceCell};
 
 use crate::embedded::{self, options::Options};
 use crate::engine::{Engine, states};

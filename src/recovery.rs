@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::io::ErrorKind;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -20,13 +20,12 @@ use crate::process::{Mode, Process, process};
 use crate::proto::pci::{Address, Ids};
 use crate::proto::uevent::{Action, Uevent};
 use crate::proto::wire::Device;
+use crate::sys::lock::{Condvar, Mutex, MutexGuard, OnceCell};
 use crate::sys::sysfs::PciDevices;
 use crate::sys::{fork, thread};
 
 /// The rules, and who carries them out.
 pub struct Recovery {
-    /// A thread waits for it, and is not in a forked child: `parking_lot` would wake it there in place of
-    /// the child's.
     state: Mutex<State>,
     changed: Condvar,
     /// What times are counted from.
@@ -305,11 +304,10 @@ impl Recovery {
                 }
                 Next::Wait(until) => {
                     let time = until.saturating_sub(self.now());
-                    let waited = self.changed.wait_timeout(state, time);
-                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    self.changed.wait_for(&mut state, time);
                 }
                 Next::Nothing => {
-                    state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    self.changed.wait(&mut state);
                 }
             }
         }
@@ -370,7 +368,7 @@ impl Recovery {
 
     /// The state; that of a forked child has nothing of its parent's.
     fn lock(&self) -> MutexGuard<'_, State> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if state.forks != fork::count() {
             let own = State { forks: fork::count(), ..State::default() };
             // Its thread is not here.
@@ -390,8 +388,8 @@ impl State {
 
 /// Lets the events of this process come here, after the application's callbacks that are there already.
 fn hear() {
-    static HEARS: Once = Once::new();
-    HEARS.call_once(|| {
+    static HEARS: OnceCell<()> = OnceCell::new();
+    HEARS.get_or_init(|| {
         let engine = &process().engine;
         let id = CallbackId { function: hear as *const () as usize, argument: 0 };
         let goes = Box::new(|device: &CStr, event: &Event| {

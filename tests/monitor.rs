@@ -6,7 +6,6 @@ use std::ffi::{CStr, CString};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use proptest::prelude::*;
 use rte_hotplug::engine::callbacks::{CallbackId, Callbacks, Event};
 use rte_hotplug::engine::monitor::{Counts, Monitor, QUEUE_LIMIT, Reactions};
@@ -15,6 +14,7 @@ use rte_hotplug::error::{Error, Kind, Result};
 use rte_hotplug::ports::{Incoming, UeventSource, UeventWaiter};
 use rte_hotplug::proto::pci::Function;
 use rte_hotplug::proto::uevent::{Action, Malformed, Uevent};
+use rte_hotplug::sys::lock::{Condvar, Mutex};
 
 /// So long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -131,7 +131,7 @@ impl UeventWaiter for Waiter {
         while !state.stopped && !state.lost && state.socket.is_empty() {
             match limit {
                 None => self.0.changed.wait(&mut state),
-                Some(limit) if self.0.changed.wait_for(&mut state, limit).timed_out() => break,
+                Some(limit) if self.0.changed.wait_for(&mut state, limit) => break,
                 Some(_) => {}
             }
         }
@@ -222,7 +222,7 @@ impl Bench {
     fn wait_until(&self, what: &str, condition: impl Fn(&[(CString, Event)]) -> bool) {
         let mut told = self.shared.told.lock();
         while !condition(&told) {
-            let late = self.shared.changed.wait_for(&mut told, PATIENCE).timed_out();
+            let late = self.shared.changed.wait_for(&mut told, PATIENCE);
             assert!(!late, "{what}: {:?} {:?}", told.len(), self.counts());
         }
     }
@@ -400,7 +400,7 @@ fn stopped_it_tells_nothing_more() {
     drop(bench.kernel.state.lock());
     let shared = bench.shared.clone();
     drop(bench);
-    assert!(shared.told.lock().len() <= 1, "{:?}", shared.told.lock());
+    assert!(shared.told.lock().len() <= 1, "{:?}", *shared.told.lock());
 }
 
 proptest! {

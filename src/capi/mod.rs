@@ -42,6 +42,7 @@ pub use pci::*;
 pub use uevent::*;
 
 use crate::error::{Error, Kind, Result};
+use crate::sys::fork;
 
 /// Runs the body of an exported function: its value, or `-errno` after one ERR line.
 fn returning_code(function: &str, body: impl FnOnce() -> Result<c_int>) -> c_int {
@@ -71,6 +72,9 @@ fn run<T>(
     level: log::Level,
     body: impl FnOnce() -> Result<T>,
 ) -> std::result::Result<T, c_int> {
+    if fork::is_stuck() {
+        return Err(refuse_in_child(function));
+    }
     let caught = catch_unwind(AssertUnwindSafe(|| {
         body().map_err(|error| {
             log::log!(level, "{function}: {error}");
@@ -88,6 +92,17 @@ fn run<T>(
         let _ = catch_unwind(AssertUnwindSafe(|| log::error!("{function}: {error}")));
         Err(error.code())
     })
+}
+
+/// A thread that is not in this process holds what the call needs, for ever.
+fn refuse_in_child(function: &str) -> c_int {
+    let text = format!(
+        "HOTPLUG: ERR: {function}: this process was forked while another thread was in the middle of a \
+         call: nothing works here but exec\n"
+    );
+    // Not through the logger, which may be locked too.
+    let _ = nix::unistd::write(std::io::stderr(), text.as_bytes());
+    -libc::EDEADLK
 }
 
 /// A required string argument.

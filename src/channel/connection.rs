@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::sys::lock::Mutex;
 use nix::errno::Errno;
 use nix::sys::socket::{Shutdown, shutdown};
-use parking_lot::Mutex;
 
 use super::reactor::{Reactor, Ready, Source};
 use crate::proto::wire::{MAX_FRAME, Malformed, Message};

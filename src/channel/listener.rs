@@ -4,8 +4,8 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
+use crate::sys::lock::Mutex;
 use nix::errno::Errno;
-use parking_lot::Mutex;
 
 use super::connection::Connection;
 use super::hub::Hub;

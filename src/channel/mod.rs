@@ -21,7 +21,7 @@ pub mod workers;
 use std::ffi::{CStr, CString};
 use std::time::{Duration, Instant};
 
-use once_cell::sync::Lazy;
+use crate::sys::lock::Lazy;
 
 use crate::engine::answer::{Answer, as_error};
 use crate::engine::coordinator::Time;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use crate::sys::lock::{Condvar, Mutex};
 
 use super::hub::Hub;
 use super::stock::StockSession;
@@ -67,7 +67,7 @@ impl Inbox {
         while events.iter().all(|event| matches!(event, Event::Heard(_))) {
             match until {
                 None => self.changed.wait(&mut events),
-                Some(until) if self.changed.wait_until(&mut events, until).timed_out() => break,
+                Some(until) if self.changed.wait_until(&mut events, until) => break,
                 Some(_) => {}
             }
         }

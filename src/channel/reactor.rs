@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use crate::sys::lock::Mutex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use parking_lot::Mutex;
 
 use crate::error::{Error, Kind, Result};
 use crate::sys::thread;
@@ -102,7 +102,8 @@ impl Reactor {
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Release);
         self.wake();
-        if let Some(thread) = self.thread.lock().take() {
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread {
             if thread.thread().id() != std::thread::current().id() {
                 // It does not panic: a defect in a source is caught.
                 let _ = thread.join();

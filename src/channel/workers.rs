@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crate::sys::lock::{Condvar, Mutex, MutexGuard};
 
 use super::reactor::guarded;
 use crate::sys::thread;
@@ -123,7 +123,7 @@ impl Shared {
         let mut timed_out = false;
         state.idle += 1;
         while state.queue.is_empty() && !state.stopping && !timed_out {
-            timed_out = self.changed.wait_until(state, until).timed_out();
+            timed_out = self.changed.wait_until(state, until);
         }
         state.idle -= 1;
         !timed_out || !state.queue.is_empty() || state.stopping

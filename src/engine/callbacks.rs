@@ -6,10 +6,10 @@
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
 
-use super::thread_id::ThreadId;
 use crate::error::{Error, Kind, Result};
+use crate::sys::fork::Thread;
 
 /// What happened to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ struct Callback<E> {
 struct State {
     removed: bool,
     /// The threads that are inside it, one entry per call.
-    running: Vec<ThreadId>,
+    running: Vec<Thread>,
 }
 
 /// The callbacks that are registered for events of one kind, called in order of registration.
@@ -137,7 +137,7 @@ impl<E> Callbacks<E> {
         if state.removed {
             return None;
         }
-        state.running.push(ThreadId::current());
+        state.running.push(Thread::current());
         Some(Running(&callback.state))
     }
 }

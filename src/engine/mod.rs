@@ -19,7 +19,6 @@ pub mod patience;
 pub mod recovery;
 pub mod roster;
 pub mod states;
-mod thread_id;
 pub mod tracker;
 
 use callbacks::{Callbacks, Event};

@@ -7,10 +7,9 @@
 
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
-use std::sync::{self, Condvar, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use crate::sys::lock::{Condvar, Mutex, MutexGuard};
 
 use super::callbacks::{Callbacks, Event};
 use super::counters::counters;
@@ -64,9 +63,7 @@ pub trait Reactions {
 /// The monitor.
 #[derive(Default)]
 pub struct Monitor {
-    /// Threads wait for it all the time, and are not in a forked child: `parking_lot` would wake them there
-    /// in place of the child's.
-    state: sync::Mutex<State>,
+    state: Mutex<State>,
     /// There is room in the queue, something in it, or the end.
     changed: Condvar,
     /// What was seen.
@@ -86,8 +83,6 @@ struct State {
     start: u64,
     /// Which threads deliver.
     generation: u64,
-    /// How many threads wait for a change; in a forked child its parent's count as well.
-    waiting: usize,
 }
 
 /// Something to deliver.
@@ -180,7 +175,7 @@ impl Monitor {
         state.tracker = Tracker::default();
         state.queue.retain(|item| matches!(item, Item::Leaving(_)));
         state.size = state.queue.iter().map(Item::size).sum();
-        state.notify(&self.changed);
+        self.changed.notify_all();
     }
 
     /// Forgets all that was not delivered.
@@ -188,7 +183,7 @@ impl Monitor {
         let mut state = self.state();
         state.queue.clear();
         state.size = 0;
-        state.notify(&self.changed);
+        self.changed.notify_all();
     }
 
     /// When devices are announced, from the next event on.
@@ -223,7 +218,7 @@ impl Monitor {
         let is_news = state.tracker.faulted(device);
         if is_news {
             state.push(Item::Leaving(device.to_owned()));
-            state.notify(&self.changed);
+            self.changed.notify_all();
         } else {
             self.counters.repeated.add();
         }
@@ -240,7 +235,7 @@ impl Monitor {
             return;
         }
         state.push(Item::Leaving(device.to_owned()));
-        state.notify(&self.changed);
+        self.changed.notify_all();
     }
 
     /// Delivers what is queued, `at_most` so many: whether there is more.
@@ -272,7 +267,7 @@ impl Monitor {
     pub fn wait_for_item(&self, generation: u64) -> bool {
         let mut state = self.state();
         while state.queue.is_empty() && state.generation == generation {
-            state = self.wait(state);
+            self.changed.wait(&mut state);
         }
         state.generation == generation
     }
@@ -291,18 +286,11 @@ impl Monitor {
     pub fn end_delivery(&self) {
         let mut state = self.state();
         state.generation += 1;
-        state.notify(&self.changed);
+        self.changed.notify_all();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        state.waiting += 1;
-        let mut state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        state.waiting -= 1;
-        state
+        self.state.lock()
     }
 
     /// Whether what is queued will be delivered.
@@ -385,7 +373,7 @@ impl Monitor {
         }
         if event.is_some() || news.notice.is_some() {
             state.push(Item::Kernel { event, notice: news.notice });
-            state.notify(&self.changed);
+            self.changed.notify_all();
         }
     }
 
@@ -395,7 +383,7 @@ impl Monitor {
         let was_full = state.size >= QUEUE_LIMIT;
         state.size -= item.size();
         if was_full && state.size < QUEUE_LIMIT {
-            state.notify(&self.changed);
+            self.changed.notify_all();
         }
         Some(item)
     }
@@ -409,7 +397,7 @@ impl Monitor {
     fn wait_for_room(&self, start: u64) -> bool {
         let mut state = self.state();
         while state.size >= QUEUE_LIMIT && state.is_watched(start) {
-            state = self.wait(state);
+            self.changed.wait(&mut state);
         }
         state.is_watched(start)
     }
@@ -419,13 +407,6 @@ impl State {
     /// Whether the monitor runs, and has not been started anew.
     fn is_watched(&self, start: u64) -> bool {
         !self.stopping && self.start == start
-    }
-
-    /// A system call, so only if anybody waits.
-    fn notify(&self, changed: &Condvar) {
-        if self.waiting > 0 {
-            changed.notify_all();
-        }
     }
 
     fn push(&mut self, item: Item) {

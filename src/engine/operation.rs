@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use once_cell::sync::Lazy;
+use crate::sys::lock::Lazy;
 
 /// Names an operation, in every process of a group.
 pub type OperationId = u64;

@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
 
 use super::counters::counters;
 use crate::ports::{DeviceState, label};

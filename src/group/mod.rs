@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::ffi::CStr;
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use crate::sys::lock::Mutex;
 
 use crate::channel::Peer;
 use crate::channel::hub::Hub;
@@ -42,7 +42,7 @@ pub enum Role {
 #[derive(Default)]
 pub struct Group {
     /// With the number of forks at which it was taken.
-    role: RwLock<(Role, u32)>,
+    role: Mutex<(Role, u32)>,
     /// Devices of this secondary alone, from its command line.
     private: Mutex<HashSet<Device>>,
     /// Devices that were attached for the group, whatever the command line says.
@@ -76,13 +76,13 @@ pub trait Site: Platform + Copy + 'static {
 impl Group {
     /// The role. A forked child has none of its parent's: it must not use its sockets.
     pub fn role(&self) -> Role {
-        let (role, forks) = &*self.role.read();
+        let (role, forks) = &*self.role.lock();
         if *forks == fork::count() { role.clone() } else { Role::Alone }
     }
 
     /// Takes a role; what was before is the caller's to close.
     pub fn enter(&self, role: Role) -> Role {
-        let (before, forks) = std::mem::replace(&mut *self.role.write(), (role, fork::count()));
+        let (before, forks) = std::mem::replace(&mut *self.role.lock(), (role, fork::count()));
         if forks == fork::count() {
             return before;
         }

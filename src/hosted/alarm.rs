@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use once_cell::sync::OnceCell;
+use crate::sys::lock::OnceCell;
 
 use super::host::{AlarmCallback, Eal};
 

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::NonNull;
 
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
 
 use super::Hosted;
 use super::bus::HostBus;

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::sys::lock::Mutex;
 use nix::errno::Errno;
-use parking_lot::Mutex;
 
 use super::Hosted;
 use crate::proto::eal::{Alignment, Kind, MESSAGE_SIZE, datagram};

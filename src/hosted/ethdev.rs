@@ -2,8 +2,8 @@
 
 use std::ffi::{CStr, CString, c_int, c_void};
 
-use once_cell::sync::OnceCell;
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
+use crate::sys::lock::OnceCell;
 
 use super::Platform;
 use crate::error::{Error, Kind, Result};

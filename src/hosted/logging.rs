@@ -2,7 +2,7 @@
 
 use std::ffi::{CString, c_char, c_int};
 
-use once_cell::sync::OnceCell;
+use crate::sys::lock::OnceCell;
 
 use super::host::Host;
 

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use once_cell::sync::OnceCell;
+use crate::sys::lock::OnceCell;
 
 use super::host::{Eal, Host, MpAction, text};
 use super::{Hosted, eal_socket};

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::sys::lock::Lazy;
+use crate::sys::lock::Mutex;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use once_cell::sync::Lazy;
-use parking_lot::Mutex;
 
 use super::apart;
 use crate::channel::now;

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
 
 use super::stock_peers::ask_primary;
 use super::{Hosted, mp};

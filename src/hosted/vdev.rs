@@ -14,8 +14,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use std::time::Duration;
 
-use once_cell::sync::OnceCell;
-use parking_lot::Mutex;
+use crate::sys::lock::OnceCell;
+use crate::sys::lock::ReentrantMutex;
 
 use super::bus::HostBus;
 use super::eal_socket;
@@ -97,7 +97,8 @@ pub fn announce(device: &CStr, under_lock: impl FnOnce(&mut dyn FnMut())) {
 
 /// Lets the bus's handler add a device. It takes no lock: calls must not meet.
 fn insert(bytes: &[u8; MESSAGE_SIZE]) {
-    static INSERT: Mutex<()> = Mutex::new(());
+    // The bus waits for its own lock, under which drivers run.
+    static INSERT: ReentrantMutex = ReentrantMutex::new();
     #[repr(align(8))]
     struct Message([u8; MESSAGE_ROOM]);
     let mut whole = Message([0; MESSAGE_ROOM]);

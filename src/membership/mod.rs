@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sys::lock::{Condvar, Mutex};
 
 use crate::channel::hub::{Hub, HubOptions};
 use crate::channel::link::LinkOptions;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
+use crate::sys::lock::Mutex;
 
 use super::devargs::Entry;
 use super::device::Device;
@@ -87,15 +87,14 @@ impl Scan<'_> {
 pub struct Bus {
     raw: RawBus,
     name: CString,
-    /// `None` once it is unregistered. Read for each call, and only ever tried for writing: it makes
-    /// nobody wait.
-    ops: RwLock<Option<Box<dyn BusOps>>>,
+    /// `None` once it is unregistered. Each call has it as well while it runs.
+    ops: Mutex<Option<Arc<dyn BusOps>>>,
     contents: Mutex<Contents>,
 }
 
 /// What a bus had when it was unregistered.
 pub(super) struct Retired {
-    _ops: Option<Box<dyn BusOps>>,
+    _ops: Option<Arc<dyn BusOps>>,
     /// They refer to the bus, which would never be freed.
     _gone: VecDeque<Arc<Device>>,
 }
@@ -118,7 +117,7 @@ impl Bus {
         let bus = Self {
             raw: RawBus::default(),
             name: name.to_owned(),
-            ops: RwLock::new(Some(ops)),
+            ops: Mutex::new(Some(Arc::from(ops))),
             contents,
         };
         bus.raw.set_name(&bus.name);
@@ -245,7 +244,10 @@ impl Bus {
     /// Ends the bus, unless it has devices or drivers or one of its functions runs. What it had is the
     /// caller's to drop, with no lock held.
     pub(super) fn retire(&self) -> Option<Retired> {
-        let mut ops = self.ops.try_write()?;
+        let mut ops = self.ops.lock();
+        if ops.as_ref().is_some_and(|ops| Arc::strong_count(ops) > 1) {
+            return None;
+        }
         let mut contents = self.contents.lock();
         if !contents.devices.is_empty() || !contents.drivers.is_empty() {
             return None;
@@ -254,8 +256,8 @@ impl Bus {
     }
 
     fn with_ops<T>(&self, call: impl FnOnce(&dyn BusOps) -> T) -> Option<T> {
-        // Recursive: a function of the bus may lead to another call of the bus.
-        self.ops.read_recursive().as_deref().map(call)
+        let ops = self.ops.lock().clone();
+        ops.as_deref().map(call)
     }
 
     fn matches(&self, driver: &Driver, device: &CStr) -> bool {

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use crate::sys::lock::Mutex;
 
 use super::device::Device;
 use super::raw::RawDriver;
@@ -31,15 +31,14 @@ pub struct Driver {
     raw: RawDriver,
     name: CString,
     alias: Option<CString>,
-    /// `None` once it is unregistered. Read for each call, and only ever tried for writing: it makes
-    /// nobody wait.
-    ops: RwLock<Option<Box<dyn DriverOps>>>,
+    /// `None` once it is unregistered. Each call has it as well while it runs.
+    ops: Mutex<Option<Arc<dyn DriverOps>>>,
 }
 
 impl Driver {
     pub(super) fn new(name: &CStr, alias: Option<&CStr>, ops: Box<dyn DriverOps>) -> Arc<Self> {
         let (name, alias) = (name.to_owned(), alias.map(CStr::to_owned));
-        let ops = RwLock::new(Some(ops));
+        let ops = Mutex::new(Some(Arc::from(ops)));
         let driver = Self { raw: RawDriver::default(), name, alias, ops };
         driver.raw.set_names(&driver.name, driver.alias.as_deref());
         Arc::new(driver)
@@ -63,8 +62,8 @@ impl Driver {
 
     /// Whether it is for a PCI function of these ids.
     pub fn is_for(&self, ids: &Ids) -> bool {
-        let ops = self.ops.read_recursive();
-        ops.as_deref().is_some_and(|ops| ops.pci_ids().iter().any(|id| id.matches(ids)))
+        let ops = self.ops.lock().clone();
+        ops.is_some_and(|ops| ops.pci_ids().iter().any(|id| id.matches(ids)))
     }
 
     /// Lets the driver take the device, and notes that it has it.
@@ -84,13 +83,15 @@ impl Driver {
 
     /// Ends the driver, unless one of its functions runs. Its operations are the caller's to drop, with
     /// no lock held.
-    pub(super) fn retire(&self) -> Option<Option<Box<dyn DriverOps>>> {
-        self.ops.try_write().map(|mut ops| ops.take())
+    pub(super) fn retire(&self) -> Option<Option<Arc<dyn DriverOps>>> {
+        let mut ops = self.ops.lock();
+        let runs = ops.as_ref().is_some_and(|ops| Arc::strong_count(ops) > 1);
+        (!runs).then(|| ops.take())
     }
 
     fn with_ops(&self, call: impl FnOnce(&dyn DriverOps) -> Result<()>) -> Result<()> {
-        // Recursive: its probe may attach another device of the same driver.
-        self.ops.read_recursive().as_deref().map_or_else(|| Err(self.unregistered()), call)
+        let ops = self.ops.lock().clone();
+        ops.as_deref().map_or_else(|| Err(self.unregistered()), call)
     }
 
     fn unregistered(&self) -> Error {

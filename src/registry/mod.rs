@@ -13,7 +13,7 @@ pub mod raw;
 use std::ffi::{CStr, CString};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
 
 use crate::error::{Error, Kind, Result};
 use crate::ports::DeviceId;

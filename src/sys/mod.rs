@@ -5,6 +5,7 @@ pub mod bell;
 pub mod dl;
 pub mod fork;
 pub mod kernel_drivers;
+pub mod lock;
 pub mod maps;
 pub mod netlink;
 pub mod peers;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use parking_lot::Mutex;
+use crate::sys::lock::Mutex;
 
 /// A primary's socket is `mp_socket`, a secondary's `mp_socket_PID_TSC`.
 pub const PRIMARY: &str = "mp_socket";

@@ -9,8 +9,8 @@ use std::sync::atomic::{
     AtomicBool, AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence,
 };
 
+use crate::sys::lock::Mutex;
 use nix::errno::Errno;
-use parking_lot::Mutex;
 
 use super::maps;
 

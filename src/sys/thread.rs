@@ -3,10 +3,10 @@
 use std::io;
 use std::thread::{Builder, JoinHandle};
 
+use crate::sys::lock::Mutex;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::unistd::Pid;
-use parking_lot::Mutex;
 
 /// Where our threads run; `None` lets them inherit it.
 static AFFINITY: Mutex<Option<CpuSet>> = Mutex::new(None);

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use crate::sys::lock::Mutex;
 use nix::errno::Errno;
-use parking_lot::Mutex;
 
 use super::connection::Connection;
 use super::listener::Listener;

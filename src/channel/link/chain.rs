@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use crate::sys::lock::{Condvar, Mutex};
 
 use super::Link;
 use super::join::Membership;
@@ -197,7 +197,7 @@ impl Chain {
             if state.gone {
                 return Woken::Gone;
             }
-            if self.changed.wait_until(&mut state, until).timed_out() {
+            if self.changed.wait_until(&mut state, until) {
                 return Woken::Timeout;
             }
         }

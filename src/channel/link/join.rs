@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
+use crate::sys::lock::{Condvar, Mutex};
 use nix::errno::Errno;
-use parking_lot::{Condvar, Mutex};
 
 use super::{Link, LinkOptions};
 use crate::channel::connection::{Connection, Receiver};
@@ -91,14 +91,14 @@ impl Link {
                 // The devices take the time that they take; the primary does not.
                 Membership::Joining => {
                     let heard = state.heard;
-                    let silent = self.changed.wait_for(&mut state, JOIN_LIMIT).timed_out();
+                    let silent = self.changed.wait_for(&mut state, JOIN_LIMIT);
                     if silent && state.syncing == 0 && state.heard == heard {
                         let why = format!("it has said nothing for {}", seconds(JOIN_LIMIT));
                         return Err(failed(Kind::NoAnswer, &why));
                     }
                 }
                 Membership::Asked => {
-                    if self.changed.wait_until(&mut state, limit).timed_out() {
+                    if self.changed.wait_until(&mut state, limit) {
                         let why = format!("no answer within {}", seconds(JOIN_LIMIT));
                         return Err(failed(Kind::NoAnswer, &why));
                     }

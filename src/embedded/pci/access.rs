@@ -8,9 +8,9 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use crate::sys::lock::Mutex;
 use nix::errno::Errno;
 use nix::sys::eventfd::EventFd;
-use parking_lot::Mutex;
 
 use super::{NAME, OnFunction};
 use crate::error::{Error, Kind, Result};

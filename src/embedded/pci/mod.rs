@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::sync::{Arc, Weak};
 
+use crate::sys::lock::Mutex;
 use nix::errno::Errno;
-use parking_lot::Mutex;
 
 use crate::engine::tracker::is_user_driver;
 use crate::error::{Error, Kind, Result};

@@ -13,7 +13,8 @@ use std::ffi::{CStr, CString};
 use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use crate::sys::fork::{self, Thread};
+use crate::sys::lock::{Condvar, Mutex, MutexGuard};
 
 use super::operation::{Operation, OperationId};
 use crate::error::{Error, Kind, Result};
@@ -43,11 +44,14 @@ struct Table {
     owner: HashMap<Key, Owner>,
     /// The operations that wait for a device, first come first served.
     queue: HashMap<Key, VecDeque<Operation>>,
+    /// The number of forks at which that was so.
+    forks: u32,
 }
 
 struct Owner {
     operation: OperationId,
     phase: Option<Phase>,
+    thread: Thread,
 }
 
 /// The table of devices under work.
@@ -122,7 +126,7 @@ impl Order {
 
     /// Whether this thread runs a remove under the lock of this bus.
     pub fn holds_bus_lock(&self, bus: &CStr) -> bool {
-        self.inside_bus_lock(&self.table.lock(), bus)
+        self.inside_bus_lock(&self.table(), bus)
     }
 
     /// Makes `operation`, which began in another thread or process, this thread's: what it enters
@@ -161,7 +165,7 @@ impl Order {
         operation: &Operation,
         soon: bool,
     ) -> Result<(bool, Option<Phase>)> {
-        let mut table = self.table.lock();
+        let mut table = self.table();
         if let Some(owner) = table.owner.get(key) {
             if operation.is_or_descends_from(owner.operation) {
                 return Ok((false, owner.phase));
@@ -183,7 +187,7 @@ impl Order {
             while !table.is_turn_of(key, operation.id) {
                 if !hurry {
                     self.changed.wait(&mut table);
-                } else if self.changed.wait_until(&mut table, until).timed_out() {
+                } else if self.changed.wait_until(&mut table, until) {
                     table.leave_queue(key, operation.id);
                     self.changed.notify_all();
                     if !soon {
@@ -201,7 +205,10 @@ impl Order {
             }
             table.leave_queue(key, operation.id);
         }
-        table.owner.insert(key.clone(), Owner { operation: operation.id, phase: None });
+        table.owner.insert(
+            key.clone(),
+            Owner { operation: operation.id, phase: None, thread: Thread::current() },
+        );
         Ok((true, None))
     }
 
@@ -219,13 +226,25 @@ impl Order {
 
     /// Sets what happens to a device that `operation` has a right to, and returns what happened before.
     fn set_phase(&self, key: &Key, by: &Operation, phase: Option<Phase>) -> Option<Phase> {
-        let mut table = self.table.lock();
+        let mut table = self.table();
         let owner = table.owner.get_mut(key).filter(|o| by.is_or_descends_from(o.operation))?;
         std::mem::replace(&mut owner.phase, phase)
     }
 
-    fn release(&self, key: &Key) {
+    /// The table; in a forked child without what its parent's other threads were doing.
+    fn table(&self) -> MutexGuard<'_, Table> {
         let mut table = self.table.lock();
+        if table.forks != fork::count() {
+            table.forks = fork::count();
+            table.owner.retain(|_, owner| !owner.thread.is_gone());
+            // The thread that forked does not wait.
+            table.queue.clear();
+        }
+        table
+    }
+
+    fn release(&self, key: &Key) {
+        let mut table = self.table();
         table.owner.remove(key);
         // Nobody waits: nobody to wake.
         if !table.queue.is_empty() {

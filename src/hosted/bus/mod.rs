@@ -6,7 +6,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::time::Duration;
 
-use parking_lot::{Mutex, ReentrantMutex, ReentrantMutexGuard};
+use crate::sys::lock::{Mutex, ReentrantGuard, ReentrantMutex};
 
 use super::devargs::{self, Unlisted, Walk};
 use super::host::text;
@@ -133,13 +133,13 @@ impl HostBus {
     ///
     /// The wait is bounded: a scan in another thread may wait for this one. The vdev bus has a lock of
     /// its own, which this thread may hold, as `rte_vdev_init` runs drivers under it.
-    fn scan_lock(&self) -> Option<ReentrantMutexGuard<'static, ()>> {
-        static VDEV: ReentrantMutex<()> = ReentrantMutex::new(());
-        static OTHERS: ReentrantMutex<()> = ReentrantMutex::new(());
+    fn scan_lock(&self) -> Option<ReentrantGuard<'static>> {
+        static VDEV: ReentrantMutex = ReentrantMutex::new();
+        static OTHERS: ReentrantMutex = ReentrantMutex::new();
         let lock = if self.is_vdev() {
-            VDEV.try_lock_for(VDEV_SCAN_WAIT)
+            VDEV.lock_within(VDEV_SCAN_WAIT)
         } else {
-            OTHERS.try_lock_for(OTHER_SCAN_WAIT)
+            OTHERS.lock_within(OTHER_SCAN_WAIT)
         };
         if lock.is_none() {
             log::debug!("not waiting any longer for a bus scan in another thread");

@@ -10,6 +10,8 @@ use std::mem::{size_of, transmute_copy};
 use std::ops::ControlFlow;
 use std::ptr::NonNull;
 
+use crate::sys::fork;
+
 #[cfg(feature = "static-dpdk")]
 pub use linked::{Object, complaint, next_function, reaches_us};
 #[cfg(not(feature = "static-dpdk"))]
@@ -73,6 +75,7 @@ fn walk_objects<F: FnMut(&libc::dl_phdr_info) -> ControlFlow<()>>(mut visit: F) 
         let (info, visit) = unsafe { (&*info, &mut *visit.cast::<F>()) };
         c_int::from(visit(info).is_break())
     }
+    let _held = fork::hold();
     // SAFETY: the callback gets a pointer to our visitor back, during the call only.
     unsafe { libc::dl_iterate_phdr(Some(show::<F>), (&raw mut visit).cast()) };
 }

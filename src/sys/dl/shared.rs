@@ -1,10 +1,12 @@
-//! DPDK in a shared library: the dynamic linker tells which loaded object defines a symbol, and where.
+//! DPDK in a shared library: the dynamic linker tells which loaded object defines a symbol, and where. It has
+//! locks of its own, so no other thread forks while one of ours is in there.
 
 use std::ffi::{CStr, CString, c_void};
 use std::ops::ControlFlow;
 use std::ptr::{NonNull, null_mut};
 
 use super::{as_function, walk_objects};
+use crate::sys::fork;
 
 /// A loaded object, held from unloading.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,7 @@ impl Object {
 
     /// The address of `symbol` in this object or in what it depends on.
     pub fn address(&self, symbol: &CStr) -> Option<NonNull<c_void>> {
+        let _held = fork::hold();
         // SAFETY: the handle is from dlopen and never closed.
         NonNull::new(unsafe { libc::dlsym(self.handle.as_ptr(), symbol.as_ptr()) })
     }
@@ -73,11 +76,13 @@ impl Object {
 
     /// Gives back the reference that `already_loaded` took.
     fn release(self) {
+        let _held = fork::hold();
         // SAFETY: the handle is from dlopen and not used any more.
         unsafe { libc::dlclose(self.handle.as_ptr()) };
     }
 
     fn already_loaded(path: &CStr) -> Option<Self> {
+        let _held = fork::hold();
         let name = if path.is_empty() { std::ptr::null() } else { path.as_ptr() };
         // SAFETY: with RTLD_NOLOAD nothing is loaded and no foreign code runs; the reference that
         // this takes is kept, so that the object cannot go away under us.
@@ -91,6 +96,7 @@ impl Object {
 /// # Safety
 /// `F` is a function pointer type with the signature that the symbol has in C.
 pub unsafe fn next_function<F: Copy>(symbol: &CStr) -> Option<F> {
+    let _held = fork::hold();
     // SAFETY: dlsym with RTLD_NEXT only looks up.
     let address = unsafe { libc::dlsym(libc::RTLD_NEXT, symbol.as_ptr()) };
     // SAFETY: passed on to the caller.
@@ -99,6 +105,7 @@ pub unsafe fn next_function<F: Copy>(symbol: &CStr) -> Option<F> {
 
 /// Whether the application's calls of `symbol` come to this library; `None` when nothing has it.
 pub fn reaches_us(symbol: &CStr) -> Option<bool> {
+    let _held = fork::hold();
     // SAFETY: dlsym with RTLD_DEFAULT only looks up.
     let reached = NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) })?;
     Some(is_ours(reached.as_ptr()))
@@ -136,6 +143,7 @@ fn base_of(address: *const c_void) -> Option<NonNull<c_void>> {
 }
 
 fn info_of(address: *const c_void) -> Option<libc::Dl_info> {
+    let _held = fork::hold();
     let mut info = libc::Dl_info {
         dli_fname: std::ptr::null(),
         dli_fbase: null_mut(),
