@@ -6,14 +6,19 @@
     linking.py LIBRTE_HOTPLUG_STATIC.A INCLUDE_DIR PART...
 
 The parts: exports (the symbol table), processes (programs that have nothing to do with DPDK),
-unknown (a DPDK that it does not know), and with DPDK's libraries order and plugin; of the other
-flavour static, and with DPDK's libraries linked.
+unknown (a DPDK that it does not know), reload (dlopen and dlclose), addresses (with and without
+randomisation), and with DPDK's libraries order, plugin, inside (EAL in the program itself) and paths
+of test programs (run with an EAL whose own calls no other library can take); of the other flavour
+static, and with DPDK's libraries linked.
 """
 
+import collections
+import errno
 import functools
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -130,6 +135,31 @@ def processes(tap, bench):
             same(preloaded.stderr, plain.stderr, "standard error")
             same(hotplug_lines(preloaded.stderr), [], "our lines")
 
+    for what in ("ls /proc/self/task | wc -l", "ls /proc/self/fd", "ulimit -a", "trap",
+                 "grep -E '^(Sig|Shd|Threads|FDSize|NoNewPrivs|Seccomp)' /proc/self/status"):
+        @tap.case(f"LD_PRELOAD does not show in: {what}")
+        def _(what=what):
+            plain, preloaded = (bench.run("sh", "-c", what, preload=on) for on in (False, True))
+            same((preloaded.stdout, preloaded.stderr), (plain.stdout, plain.stderr), "output")
+
+    @tap.case("loading makes no system call but those of the linker, and leaving makes none")
+    def _():
+        if shutil.which("strace") is None:
+            missing("strace is not installed")
+
+        def calls(*environment):
+            trace = tool("strace", "-f", "-qq", "-o", "/dev/stdout", *environment, "true")
+            # Memory that the linker or malloc asks for is as large as it is.
+            return [line.split("(")[0].split()[-1] for line in trace.splitlines()
+                    if "+++" not in line and "arch_prctl" not in line]
+        more = collections.Counter(calls("-E", f"LD_PRELOAD={bench.library}"))
+        more.subtract(collections.Counter(calls("-E", "LD_PRELOAD")))
+        linkers = {"access", "openat", "read", "pread64", "fstat", "newfstatat", "mmap", "mprotect",
+                   "munmap", "close"}
+        # For malloc's first memory: the linker's list of what is to be initialised may be longer.
+        same({name for name, count in more.items() if count > 0} - linkers - {"brk"}, set(),
+             "system calls that are made in addition")
+
     @tap.case("LD_PRELOAD really loads it")
     def _():
         maps = bench.run("cat", "/proc/self/maps", preload=True).stdout
@@ -214,6 +244,61 @@ def unknown(tap, bench):
              "rte_hotplug_mode()")
 
 
+USED_TWICE = ["same 1", "mode {mode}", "probe 0", "remove 0", "probe 0", "register 0", "monitor 0",
+              "close 0", "probe 0"] * 2 + ["told 2"]
+
+
+def used_twice(mode):
+    return [line.format(mode=mode) for line in USED_TWICE]
+
+
+def reload(tap, bench):
+    for visibility in ("local", "global"):
+        @tap.case(f"opened, used, closed while threads run, and the same again: {visibility}")
+        def _(visibility=visibility):
+            program = bench.build("use_twice", "use_twice.c", "-ldl")
+            result = bench.run(program, bench.library, visibility)
+            same((result.returncode, result.stderr), (0, ""), "status and standard error")
+            same(result.stdout.splitlines(), used_twice(1), "what comes back")
+
+        @tap.case(f"a second copy hands calls on to the first, and says so: {visibility}")
+        def _(visibility=visibility):
+            program = bench.build("use_twice", "use_twice.c", "-ldl")
+            copy = shutil.copy(bench.library, os.path.join(bench.directory, "a_copy.so"))
+            result = bench.run(program, copy, visibility, preload=True)
+            same(result.returncode, 0, "exit status")
+            same(result.stdout.splitlines(), used_twice(3), "what comes back")
+            lines = result.stderr.splitlines()
+            same(len(lines), 1, f"lines in {lines}, which")
+            check("loaded twice" in lines[0], lines[0])
+
+    @tap.case("LD_PRELOAD of another file than the linked one: there is one copy")
+    def _():
+        folder = os.path.join(bench.directory, "elsewhere")
+        os.makedirs(folder, exist_ok=True)
+        copy = shutil.copy(bench.library, folder)
+        app = bench.build("linked", "use_twice.c", *bench.ours(), "-ldl")
+        result = bench.run(app, "none", "local", LD_PRELOAD=copy, LD_DEBUG="files")
+        loaded = set(re.findall(r"calling init: (\S*librte_hotplug\S*)", result.stderr))
+        same(loaded, {copy}, "libraries that were loaded")
+
+
+def addresses(tap, bench):
+    for kind in ("-pie", "-no-pie"):
+        for randomised in (True, False):
+            @tap.case(f"{kind}, addresses {'randomised' if randomised else 'fixed'}")
+            def _(kind=kind, randomised=randomised):
+                compiled = "-fPIE" if kind == "-pie" else "-fno-pie"
+                program = bench.build("use_twice" + kind, "use_twice.c", compiled, kind, "-ldl")
+                command = [program, bench.library, "local"]
+                if not randomised:
+                    command = ["setarch", "-R", *command]
+                for preload in (False, True):
+                    result = bench.run(*command, preload=preload)
+                    same((result.returncode, result.stderr), (0, ""), "status and standard error")
+                    same(result.stdout.splitlines(), used_twice(1), "what comes back")
+
+
 def order(tap, bench):
     def built(name, front, back):
         compile_flags, link_flags = dpdk()
@@ -244,6 +329,105 @@ def order(tap, bench):
         check("librte_hotplug.so" in result.stdout, result.stdout)
 
 
+    @tap.case("opened by an application of DPDK: one ERR line, and DPDK serves")
+    def _():
+        compile_flags, link_flags = dpdk()
+        app = bench.build("opens", "order_app.c", *compile_flags, *link_flags, "-ldl")
+        result = bench.run(app, bench.library)
+        same(result.returncode, 0, "exit status")
+        check("librte_eal.so" in result.stdout, result.stdout)
+        lines = result.stderr.splitlines()
+        same(len(lines), 1, f"lines in {lines}, which")
+        check(lines[0].startswith(WRONG_ORDER), lines[0])
+
+
+def archives():
+    """The static libraries of EAL, and what they need."""
+    folder = tool("pkg-config", "--variable=libdir", "libdpdk").strip()
+    files = [os.path.join(folder, f"librte_{name}.a") for name in ("eal", "telemetry", "kvargs")]
+    if not all(map(os.path.exists, files)):
+        missing("DPDK's static libraries are not installed")
+    private = ["-lnuma", "-lfdt", "-lbsd", "-lm", "-ldl", "-pthread"]
+    return folder, files, private
+
+
+def inside(tap, bench):
+    def run(name, *flags):
+        compile_flags, _ = dpdk()
+        _, files, private = archives()
+        app = bench.build(name, "inside_app.c", *compile_flags, *flags, "-Wl,--whole-archive", *files,
+                          "-Wl,--no-whole-archive", *private)
+        check("librte_" not in tool("readelf", "-d", "-W", app), "DPDK must be inside of it")
+        prefix = f"hotplug_inside_{os.getpid()}"
+        try:
+            result = bench.run(app, prefix, preload=True)
+        finally:
+            remove_runtime_directory(prefix)
+        same(result.returncode, 0, f"exit status, with {result.stderr}")
+        return result.stdout.splitlines(), [line for line in result.stderr.splitlines()
+                                            if "HOTPLUG: ERR" in line]
+
+    @tap.case("EAL inside of the program, exported: one ERR line at the start, and EAL serves")
+    def _():
+        shown, lines = run("exported", "-rdynamic")
+        check(any("linked statically into the program" in line for line in lines[:1]), lines)
+        check("program: probe -14" not in shown[1:], shown)
+        same(shown[1], "library: mode 2", "what the library works on")
+
+    @tap.case("EAL inside of the program, hidden: no second runtime beside it")
+    def _():
+        shown, lines = run("hidden")
+        same(shown[1:], [f"library: mode {-errno.ENOTSUP}", f"library: probe {-errno.ENOTSUP}"],
+             "what the library does")
+        same(len(lines), 1, f"lines in {lines}, which")
+        check("cannot be reached" in lines[0], lines[0])
+
+
+def symbolic(tap, bench, programs):
+    def eal(how):
+        """EAL with Debian's versions of symbols, its calls of itself bound."""
+        libdir, files, private = archives()
+        listed = tool("nm", "-D", "--defined-only",
+                      os.path.realpath(os.path.join(libdir, "librte_eal.so")))
+        nodes = collections.defaultdict(list)
+        for name in (line.split()[-1] for line in listed.splitlines()):
+            symbol, _, node = name.partition("@")
+            if node:
+                nodes[node.lstrip("@")].append(symbol)
+        folder = os.path.join(bench.directory, how)
+        os.makedirs(folder, exist_ok=True)
+        versions = os.path.join(folder, "versions")
+        with open(versions, "w", encoding="ascii") as file:
+            for node, symbols in nodes.items():
+                others = "" if node in ("EXPERIMENTAL", "INTERNAL") else "local: *;"
+                file.write(f"{node} {{ global: {'; '.join(symbols)}; {others} }};\n")
+        soname = os.path.basename(os.path.realpath(os.path.join(libdir, "librte_eal.so")))
+        soname = re.sub(r"(\.so\.\d+).*", r"\1", soname)
+        path = os.path.join(folder, soname)
+        tool(*shlex.split(os.environ.get("CC", "cc")), "-shared", "-o", path, f"-Wl,-{how}",
+             f"-Wl,-soname,{soname}", f"-Wl,--version-script={versions}", "-Wl,--whole-archive",
+             files[0], "-Wl,--no-whole-archive", "-lrte_kvargs", "-lrte_telemetry", *private)
+        bound = tool("readelf", "-r", "-W", path)
+        check("rte_mp_action_register" not in bound, "its own calls can still be taken")
+        return folder
+
+    for how in ("Bsymbolic", "Bsymbolic-functions"):
+        for program in programs:
+            @tap.case(f"an EAL linked with -{how}: {os.path.basename(program)}")
+            def _(how=how, program=program):
+                folder = eal(how)
+                command = [program]
+                if os.path.basename(program) == "test-group":
+                    peer = os.path.join(os.path.dirname(program), "peer-dpdk")
+                    command += ["hosted", peer, bench.library]
+                result = bench.run(*command, LD_LIBRARY_PATH=folder, GROUP_ONLY="all")
+                same(result.returncode, 0, f"exit status, with {result.stdout}")
+                check("\nok 1 " in result.stdout, result.stdout)
+                # Those of a group have logs of their own.
+                same(result.stderr.count("calls its own functions directly"),
+                     result.stderr.count("EAL: Detected CPU lcores"), "our lines")
+
+
 def plugin(tap, bench):
     served = ["plugin: mode 2", "plugin: probe 0", "plugin: ports 1", "plugin: mode 2",
               "plugin: remove 0", "plugin: ports 0", "app: mode 2", "app: device 0"]
@@ -266,6 +450,11 @@ def plugin(tap, bench):
     @tap.case("a plug-in brings DPDK along: it is served over it")
     def _():
         same(run("plain"), served, "what the processes print")
+
+    @tap.case("the plug-in is closed while DPDK runs: it goes on")
+    def _():
+        after = ["app: close 0"] + ["app: probe 0", "app: remove 0"] * 2 + ["app: cleanup 0"]
+        same(run("closed", "close"), served[:6] + after + served[6:], "what the processes print")
 
     @tap.case("the same after the embedded runtime has been started: its device is gone then")
     def _():
@@ -389,13 +578,17 @@ def linked(tap, bench):
 
 
 def main():
-    parts = {"exports": exports, "processes": processes, "unknown": unknown, "order": order,
-             "plugin": plugin, "static": static, "linked": linked}
+    parts = {"exports": exports, "processes": processes, "unknown": unknown, "reload": reload,
+             "addresses": addresses, "order": order, "plugin": plugin, "inside": inside,
+             "static": static, "linked": linked}
     tap = Tap()
     with tempfile.TemporaryDirectory(prefix="hotplug_linking_") as directory:
         bench = Bench(os.path.abspath(sys.argv[1]), os.path.abspath(sys.argv[2]), directory)
         for part in sys.argv[3:]:
-            parts[part](tap, bench)
+            if part not in parts:
+                symbolic(tap, bench, [os.path.abspath(part)])
+            else:
+                parts[part](tap, bench)
         return tap.run()
 
 

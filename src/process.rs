@@ -21,7 +21,7 @@ use crate::ports::PciMemory;
 use crate::proto::wire::Device;
 use crate::recovery::Recovery;
 use crate::registry::Registry;
-use crate::sys::{dl, fork};
+use crate::sys::{dl, fork, thread};
 
 /// Everything this library has in a process.
 #[derive(Default)]
@@ -104,6 +104,7 @@ impl Process {
         let mut embedded = self.embedded.lock();
         if *embedded == Embedded::Stopped {
             logging::use_stderr(None);
+            check_no_hidden_host()?;
             platform.open()?;
             *embedded = Embedded::Implicit;
             log::debug!("embedded runtime started by the first call");
@@ -131,7 +132,7 @@ impl Process {
                 logging::use_host(host);
                 let met = Hosted::new(host);
                 if self.hosted.set(met.as_ref().ok().copied()).is_ok() {
-                    report(&met);
+                    report(host, &met);
                 }
                 self.hosted.get().copied().flatten()
             }
@@ -171,7 +172,15 @@ impl Process {
                 self.eal_forks.store(fork::count(), Ordering::Relaxed);
                 self.eal.store(EAL_RUNS, Ordering::Release);
                 vdev::stop_listening();
+                let unheard = self.is_group_unknown();
                 self.join_group(&platform);
+                if unheard && self.is_in_group() {
+                    log::warn!(
+                        "this DPDK calls its own functions directly (-Bsymbolic): what other processes \
+                         asked for before rte_eal_init returned was DPDK's own hotplug, and rte_exit does \
+                         not end librte_hotplug"
+                    );
+                }
                 self.ports.learn_all(&platform);
                 for (name, _) in platform.pci_devices() {
                     self.engine.states.learn(states::PCI, &name);
@@ -181,7 +190,7 @@ impl Process {
             Err(error) => {
                 self.mistrusted.store(true, Ordering::Release);
                 self.give_back(&platform);
-                report(&Err(error));
+                report(platform.hosted.host, &Err(error));
             }
         }
     }
@@ -228,6 +237,7 @@ impl Process {
     /// Starts the embedded runtime for `rte_eal_init`; the result is how much of `argv` it took.
     pub fn init_embedded(&'static self, argv: &[&[u8]]) -> Result<usize> {
         logging::use_stderr(None);
+        check_no_hidden_host()?;
         let options = Options::parse(argv)?;
         let platform = self.embedded_platform();
         let before = {
@@ -321,9 +331,24 @@ fn letting_go(device: &CStr) {
     process().withdraw_mappings_of(device);
 }
 
+/// Fails when a DPDK runs here that the linker does not know: beside it there must be no other runtime.
+fn check_no_hidden_host() -> Result<()> {
+    if hosted::INTERRUPT_THREADS.iter().any(|name| thread::is_there(name)) {
+        return Err(Error::new(
+            Kind::NotSupported,
+            "a DPDK runs in this process that cannot be reached: it is linked statically into the \
+             program, and librte_hotplug is not",
+        ));
+    }
+    Ok(())
+}
+
 /// Says once how the host is worked with.
-fn report(met: &Result<&'static Hosted>) {
+fn report(host: &Host, met: &Result<&'static Hosted>) {
     match met {
+        _ if host.is_copy() => log::error!(
+            "librte_hotplug is loaded twice: every call goes to the copy that was loaded first"
+        ),
         Ok(hosted) => log::debug!("host EAL {}", hosted.version),
         Err(error) => log::error!(
             "the DPDK in this process cannot be worked with: {error}; every call goes to its own \

@@ -8,9 +8,10 @@
 #include <rte_eal.h>
 #include <rte_ethdev.h>
 
-int plugin_run(char *prefix);
+int plugin_run(char *prefix, int leave);
 
-int plugin_run(char *prefix)
+/* With `leave` DPDK goes on afterwards. */
+int plugin_run(char *prefix, int leave)
 {
 	char *argv[] = {
 		(char *)"plugin",   (char *)"--no-huge",	 (char *)"-m", (char *)"64",
@@ -31,5 +32,5 @@ int plugin_run(char *prefix)
 	printf("plugin: mode %d\n", symbol.mode());
 	printf("plugin: remove %d\n", rte_eal_hotplug_remove("vdev", "net_null0"));
 	printf("plugin: ports %d\n", rte_eth_dev_count_avail());
-	return rte_eal_cleanup() == 0 ? 0 : 12;
+	return leave || rte_eal_cleanup() == 0 ? 0 : 12;
 }

@@ -2,9 +2,10 @@
 /*
  * An application without DPDK that loads a plug-in which has it, out of sight of everybody else.
  *
- *	plugin_app PLUGIN FILE_PREFIX [embedded]
+ *	plugin_app PLUGIN FILE_PREFIX [embedded|close]
  *
- * With "embedded" the embedded runtime of the preloaded librte_hotplug has a device before.
+ * With "embedded" the embedded runtime of the preloaded librte_hotplug has a device before. With "close"
+ * the plug-in leaves DPDK running, is closed, and the application attaches and detaches.
  */
 
 #include <dlfcn.h>
@@ -16,7 +17,9 @@ typedef union {
 	int (*probe)(const char *devargs);
 	int (*mode)(void);
 	void *(*find)(const char *bus, const char *name);
-	int (*run)(char *prefix);
+	int (*run)(char *prefix, int leave);
+	int (*remove)(const char *bus, const char *name);
+	int (*nothing)(void);
 } symbol_t;
 
 int main(int argc, char **argv)
@@ -43,7 +46,18 @@ int main(int argc, char **argv)
 	run.address = dlsym(plugin, "plugin_run");
 	if (run.address == NULL)
 		return 4;
-	result = run.run(argv[2]);
+	result = run.run(argv[2], argc > 3 && strcmp(argv[3], "close") == 0);
+	if (argc > 3 && strcmp(argv[3], "close") == 0) {
+		symbol_t remove = { .address = dlsym(RTLD_DEFAULT, "rte_eal_hotplug_remove") };
+		symbol_t cleanup = { .address = dlsym(RTLD_DEFAULT, "rte_eal_cleanup") };
+
+		printf("app: close %d\n", dlclose(plugin));
+		for (int i = 0; i < 2; i++) {
+			printf("app: probe %d\n", probe.probe("net_null1"));
+			printf("app: remove %d\n", remove.remove("vdev", "net_null1"));
+		}
+		printf("app: cleanup %d\n", cleanup.nothing());
+	}
 	printf("app: mode %d\n", mode.mode());
 	printf("app: device %d\n", find.find("vdev", "hotplug_null0") != NULL);
 	return result;

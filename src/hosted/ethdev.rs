@@ -43,7 +43,7 @@ impl Ethdev {
     }
 
     fn load() -> Option<Self> {
-        let object = Object::defining(c"rte_eth_find_next_of")?;
+        let object = Object::defining(c"rte_eth_find_next_of", None)?;
         // SAFETY: the C signatures, the same in 20.11 … 26.07.
         unsafe {
             Some(Self {

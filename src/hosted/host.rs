@@ -151,7 +151,11 @@ pub struct Host {
     pub stock: Stock,
     /// What hotplug needs, or why the host cannot be worked with.
     eal: Result<Eal, &'static str>,
+    is_copy: bool,
 }
+
+/// What every copy of this library defines, and no DPDK.
+const OURS: &CStr = c"rte_hotplug_version";
 
 impl Host {
     /// Whether the address lies in the EAL's object.
@@ -159,11 +163,18 @@ impl Host {
         self.object.contains(address)
     }
 
-    /// The EAL in this process: the object besides ours that defines `rte_eal_init`.
+    /// The EAL in this process: the object besides ours that defines `rte_eal_init`. Another copy of this
+    /// library takes its place for the copy that was loaded later.
     pub fn find() -> Option<Self> {
-        let object = Object::defining(c"rte_eal_init")?;
+        let copy = Object::before_ours(OURS);
+        let object = copy.or_else(|| Object::defining(c"rte_eal_init", Some(OURS)))?;
         let (stock, eal) = (Stock::load(object), Eal::load(object));
-        Some(Self { object, stock: stock.ok()?, eal })
+        Some(Self { object, stock: stock.ok()?, eal, is_copy: copy.is_some() })
+    }
+
+    /// Whether it is another copy of this library.
+    pub fn is_copy(&self) -> bool {
+        self.is_copy
     }
 
     /// The functions that hotplug needs; the error names one that the host does not have.

@@ -33,6 +33,9 @@ use devargs::HostDevargs;
 use host::{Eal, Host};
 use layout::{AS_RELEASED, Layout, NAME, OLDEST, Version};
 
+/// The thread that every running EAL has: up to 23.07, and since.
+pub const INTERRUPT_THREADS: [&str; 2] = ["eal-intr-thread", "dpdk-intr"];
+
 /// A host whose version and layouts are known.
 pub struct Hosted {
     /// The host.
@@ -49,6 +52,9 @@ impl Hosted {
     /// Recognises the host, or says why it cannot be worked with.
     pub fn new(host: &'static Host) -> Result<&'static Self> {
         let refuse = |cause: String| Error::new(Kind::NotSupported, cause);
+        if host.is_copy() {
+            return Err(refuse("it is another librte_hotplug".into()));
+        }
         let eal = host.eal().map_err(|missing| {
             refuse(format!("it has no {missing}: {OLDEST} or later, {AS_RELEASED}"))
         })?;

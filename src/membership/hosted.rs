@@ -116,6 +116,11 @@ impl Process {
         matches!(*self.membership.stage.lock(), Stage::Unknown)
     }
 
+    /// Whether requests of other processes come here.
+    pub(crate) fn is_in_group(&self) -> bool {
+        matches!(*self.membership.stage.lock(), Stage::Running)
+    }
+
     /// EAL ends, or cannot be worked with: from now on calls are for this process alone.
     pub(crate) fn leave_group(&'static self) {
         *self.membership.stage.lock() = Stage::Stopping;

@@ -24,6 +24,14 @@ pub fn use_affinity(processors: CpuSet) {
     *AFFINITY.lock() = Some(processors);
 }
 
+/// Whether this process has a thread of this name.
+pub fn is_there(name: &str) -> bool {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return false };
+    let mut names =
+        threads.flatten().filter_map(|thread| std::fs::read(thread.path().join("comm")).ok());
+    names.any(|comm| comm.strip_suffix(b"\n").unwrap_or(&comm) == name.as_bytes())
+}
+
 /// Starts a thread. Its name is cut off after 15 bytes by the kernel.
 pub fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     // Set before the start and inherited, so that no signal arrives in between. Faults of the thread

@@ -17,9 +17,14 @@ pub struct Object(());
 
 impl Object {
     /// The executable, if DPDK in it defines `symbol`.
-    pub fn defining(symbol: &CStr) -> Option<Self> {
+    pub fn defining(symbol: &CStr, _but: Option<&CStr>) -> Option<Self> {
         let object = Self(());
         object.address(symbol).map(|_| object)
+    }
+
+    /// Nothing was loaded before.
+    pub fn before_ours(_symbol: &CStr) -> Option<Self> {
+        None
     }
 
     /// Whether the address is known to lie in DPDK: what lies in the executable may be anybody's.
@@ -221,7 +226,7 @@ compile_error!("static-dpdk: how to find a thread's rte_errno is not known for t
 /// The calling thread's `rte_errno`, which every DPDK has.
 fn rte_errno() -> Option<NonNull<c_void>> {
     // A place in the thread's variables is nothing that could be NULL when DPDK is not there.
-    Object::defining(c"rte_eal_init")?;
+    Object::defining(c"rte_eal_init", None)?;
     let variable: *mut c_void;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: adds the variable's distance to the thread pointer, both only read.

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString, c_void};
 use std::ops::ControlFlow;
 use std::ptr::{NonNull, null_mut};
 
-use super::{as_function, walk_objects};
+use super::{as_function, object_at, walk_objects};
 use crate::sys::fork;
 
 /// A loaded object, held from unloading.
@@ -20,19 +20,39 @@ unsafe impl Send for Object {}
 unsafe impl Sync for Object {}
 
 impl Object {
-    /// The object, other than this library, that itself defines `symbol`.
+    /// The object, other than this library and without the symbol `but` if there is one, that itself defines `symbol`.
     ///
     /// Objects loaded with `RTLD_LOCAL` are found too; nothing is loaded.
-    pub fn defining(symbol: &CStr) -> Option<Self> {
-        loaded_objects().iter().find_map(|path| {
+    pub fn defining(symbol: &CStr, but: Option<&CStr>) -> Option<Self> {
+        loaded_objects().iter().find_map(|(path, _)| {
             let object = Self::already_loaded(path)?;
             // dlsym looks into the dependencies of the object as well; any definition will do, as
             // long as it is not ours.
             let found = object.address(symbol).filter(|address| !is_ours(address.as_ptr()));
-            let host = found.and_then(Self::containing);
+            let host = found
+                .and_then(Self::containing)
+                .filter(|host| !but.is_some_and(|but| host.defines(but)));
             object.release();
             host
         })
+    }
+
+    /// An object that was loaded before this library and defines `symbol`.
+    pub fn before_ours(symbol: &CStr) -> Option<Self> {
+        let objects = loaded_objects();
+        objects.iter().take_while(|(_, is_ours)| !is_ours).find_map(|(path, _)| {
+            let object = Self::already_loaded(path)?;
+            if object.defines(symbol) {
+                return Some(object);
+            }
+            object.release();
+            None
+        })
+    }
+
+    /// Whether the object itself defines `symbol`, not one that it depends on.
+    fn defines(&self, symbol: &CStr) -> bool {
+        self.address(symbol).is_some_and(|address| self.contains(address))
     }
 
     /// The loaded object that contains this address.
@@ -105,18 +125,29 @@ pub unsafe fn next_function<F: Copy>(symbol: &CStr) -> Option<F> {
 
 /// Whether the application's calls of `symbol` come to this library; `None` when nothing has it.
 pub fn reaches_us(symbol: &CStr) -> Option<bool> {
-    let _held = fork::hold();
-    // SAFETY: dlsym with RTLD_DEFAULT only looks up.
-    let reached = NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) })?;
-    Some(is_ours(reached.as_ptr()))
+    default_address(symbol).map(|reached| is_ours(reached.as_ptr()))
 }
 
 /// What is wrong with how the library came into the process, for one who can put it right.
 pub fn complaint() -> Option<&'static str> {
-    (reaches_us(c"rte_dev_probe") == Some(false)).then_some(
+    let reached = default_address(c"rte_dev_probe").filter(|at| !is_ours(at.as_ptr()))?;
+    if reaches_us(c"rte_hotplug_version") == Some(false) {
+        // Another copy of this library, and the first call here says so.
+        return None;
+    }
+    Some(if is_in_program(reached) {
+        "librte_hotplug is loaded, but DPDK is linked statically into the program, so DPDK's own \
+         hotplug is used: link librte_hotplug_static.a into the program as well"
+    } else {
         "librte_hotplug is loaded but not in front of librte_eal, so DPDK's own hotplug is used: put \
-         -lrte_hotplug before -lrte_eal (with -Wl,--no-as-needed), or set LD_PRELOAD",
-    )
+         -lrte_hotplug before -lrte_eal (with -Wl,--no-as-needed), or set LD_PRELOAD"
+    })
+}
+
+fn default_address(symbol: &CStr) -> Option<NonNull<c_void>> {
+    let _held = fork::hold();
+    // SAFETY: dlsym with RTLD_DEFAULT only looks up.
+    NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, symbol.as_ptr()) })
 }
 
 /// Whether the address lies in the object that this code is in.
@@ -126,16 +157,30 @@ fn is_ours(address: *const c_void) -> bool {
     own.is_some() && base_of(address) == own
 }
 
-/// The paths of all loaded objects; the main program's is empty.
-fn loaded_objects() -> Vec<CString> {
-    let mut paths = vec![];
+/// Whether the address lies in the main program.
+fn is_in_program(address: NonNull<c_void>) -> bool {
+    let (Some(object), Some(program)) = (Object::containing(address), Object::already_loaded(c""))
+    else {
+        return false;
+    };
+    object.release();
+    program.release();
+    object.handle == program.handle
+}
+
+/// The paths of all loaded objects, in the order of loading, and whether it is this library; the main
+/// program's path is empty.
+fn loaded_objects() -> Vec<(CString, bool)> {
+    let own = object_at(base_of as *const c_void);
+    let mut objects = vec![];
     // dlopen is called later, outside of the walk.
     walk_objects(|object| {
         // SAFETY: the linker's record has a C string.
-        paths.push(unsafe { CStr::from_ptr(object.dlpi_name) }.to_owned());
+        let path = unsafe { CStr::from_ptr(object.dlpi_name) };
+        objects.push((path.to_owned(), own == Some(object.dlpi_phdr.addr())));
         ControlFlow::Continue(())
     });
-    paths
+    objects
 }
 
 fn base_of(address: *const c_void) -> Option<NonNull<c_void>> {
