@@ -221,7 +221,11 @@ impl Process {
         self.host_mode();
         vdev::listen();
         self.forget_group();
-        self.is_group_unknown()
+        let is_first = self.is_group_unknown();
+        if is_first {
+            self.eal_forks.store(fork::count(), Ordering::Relaxed);
+        }
+        is_first
     }
 
     /// The host's `rte_eal_cleanup` is about to run: its channel closes, calls are local only.

@@ -248,6 +248,28 @@ static void devargs_of_any_length(void)
 	check_agree();
 }
 
+/* A child works for itself, also while its parent takes part in an operation. */
+static void children_work_alone(void)
+{
+	prepare(2);
+	CHECK_INT(atoi(ask(primary, "child")), 0);
+	CHECK_INT(atoi(ask(secondary[0], "child")), 0);
+	check_agree();
+	close_gate(secondary[0]);
+	begin(caller, attaching, "tdrv0");
+	wait_at_gate(secondary[0]);
+	/* DPDK's vdev bus has its lock during a remove, and a child would wait for it for ever. */
+	if (attaching || !group.hosted)
+		CHECK_INT(atoi(ask(secondary[0], "child")), 0);
+	CHECK_INT(atoi(ask(primary, "child")), 0);
+	open_gate(secondary[0]);
+	finishes(caller, 0);
+	check_agree();
+	attach(secondary[1], "tdrv1", 0);
+	detach(secondary[0], "tdrv1", 0);
+	check_agree();
+}
+
 const struct scenario members[] = {
 	{ "a private device stays private", private_device_stays_private, BOTH, CALLERS },
 	{ "late joiner", late_joiner, BOTH, CALLERS },
@@ -257,6 +279,7 @@ const struct scenario members[] = {
 	{ "primary killed during", primary_killed_during, BOTH, OPERATIONS | SECONDARY_ONLY },
 	{ "primary restarts", primary_restarts, EMBEDDED, ONCE },
 	{ "fork hides no death", fork_hides_no_death, BOTH, ALL },
+	{ "children work alone", children_work_alone, BOTH, ALL },
 	{ "cleanup in any order", cleanup_in_any_order, BOTH, ALL },
 	{ "devargs of any length", devargs_of_any_length, BOTH, CALLERS },
 	{ 0 },

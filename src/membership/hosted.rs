@@ -199,6 +199,10 @@ impl Process {
     }
 
     fn mark_apart(&'static self, platform: &Platform) {
+        // Its socket is its parent's, which takes part.
+        if self.eal_is_parents() {
+            return;
+        }
         let mut mark = self.membership.mark.lock();
         if let (None, Some(own)) = (&*mark, eal_socket::own(platform.hosted)) {
             let directory = platform.hosted.eal.runtime_directory();
