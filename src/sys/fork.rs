@@ -26,8 +26,9 @@ fn notice() {
     }
 }
 
-/// How many threads hold something.
-static HOLDING: AtomicU32 = AtomicU32::new(0);
+/// How many threads hold something; of a few threads each, so that they do not wait for each other's
+/// cache lines.
+static HOLDING: [Holding; 64] = [const { Holding(AtomicU32::new(0)) }; 64];
 /// How many threads are about to fork.
 static FORKING: AtomicU32 = AtomicU32::new(0);
 /// Whether this process was forked although another thread did hold something.
@@ -38,47 +39,77 @@ const LIMIT: Duration = Duration::from_millis(200);
 /// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_micros(20);
 
-thread_local! {
-    /// How often this thread holds something.
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
+/// What a thread knows of itself.
+struct Own {
+    /// How often it holds something.
+    depth: Cell<u32>,
     /// Whether it forks although another thread holds something.
-    static FORKS_IN_THE_MIDDLE: Cell<bool> = const { Cell::new(false) };
-    /// Names this thread; 0: it has none yet.
-    static NAME: Cell<u64> = const { Cell::new(0) };
+    forks_in_the_middle: Cell<bool>,
+    /// Its name; 0: it has none yet.
+    name: Cell<u64>,
 }
+
+thread_local! {
+    /// Without a destructor, so it can be used to the very end of the thread.
+    static OWN: Own = const {
+        Own { depth: Cell::new(0), forks_in_the_middle: Cell::new(false), name: Cell::new(0) }
+    };
+}
+
+impl Own {
+    fn name(&self) -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        if self.name.get() == 0 {
+            self.name.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+        self.name.get()
+    }
+
+    /// The counter that it is counted by.
+    fn holding(&self) -> &'static AtomicU32 {
+        &HOLDING[self.name() as usize % HOLDING.len()].0
+    }
+}
+
+#[repr(align(64))]
+struct Holding(AtomicU32);
 
 /// While it lives, no other thread forks.
 pub struct Held(PhantomData<*const ()>);
 
 /// Begins what a forked child must not find half done. Not while anything waits for another thread.
 pub fn hold() -> Held {
-    let depth = DEPTH.get();
-    DEPTH.set(depth + 1);
-    if depth == 0 {
-        notice();
-        enter();
-    }
+    OWN.with(|own| {
+        let depth = own.depth.get();
+        own.depth.set(depth + 1);
+        if depth == 0 {
+            notice();
+            enter(own.holding());
+        }
+    });
     Held(PhantomData)
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let depth = DEPTH.get() - 1;
-        DEPTH.set(depth);
-        if depth == 0 {
-            HOLDING.fetch_sub(1, Ordering::Release);
-        }
+        OWN.with(|own| {
+            let depth = own.depth.get() - 1;
+            own.depth.set(depth);
+            if depth == 0 {
+                own.holding().fetch_sub(1, Ordering::Release);
+            }
+        });
     }
 }
 
-fn enter() {
+fn enter(holding: &AtomicU32) {
     loop {
         // Counted first and looked afterwards, as the one that forks does it the other way round.
-        HOLDING.fetch_add(1, Ordering::SeqCst);
+        holding.fetch_add(1, Ordering::SeqCst);
         if FORKING.load(Ordering::SeqCst) == 0 {
             return;
         }
-        HOLDING.fetch_sub(1, Ordering::SeqCst);
+        holding.fetch_sub(1, Ordering::SeqCst);
         while FORKING.load(Ordering::SeqCst) > 0 {
             std::thread::sleep(PAUSE);
         }
@@ -124,11 +155,7 @@ impl Thread {
 }
 
 fn own_name() -> u64 {
-    static LAST: AtomicU64 = AtomicU64::new(0);
-    if NAME.get() == 0 {
-        NAME.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
-    }
-    NAME.get()
+    OWN.with(Own::name)
 }
 
 /// The descriptors that a child closes.
@@ -177,37 +204,78 @@ impl Descriptors {
 
 unsafe extern "C" fn before() {
     FORKING.fetch_add(1, Ordering::SeqCst);
-    let depth = DEPTH.get();
+    let depth = OWN.with(|own| own.depth.replace(own.depth.get() + 1));
+    // What runs in this thread from here until the fork is over is not waited for.
     let own = u32::from(depth > 0);
-    // What runs in this thread until the fork is over holds nothing that others wait for.
-    DEPTH.set(depth + 1);
     let until = Instant::now() + LIMIT;
-    let is_held = || HOLDING.load(Ordering::SeqCst) > own;
+    let is_held = || HOLDING.iter().map(|some| some.0.load(Ordering::SeqCst)).sum::<u32>() > own;
     while is_held() && Instant::now() < until {
         std::thread::sleep(PAUSE);
     }
-    FORKS_IN_THE_MIDDLE.set(is_held());
+    OWN.with(|own| own.forks_in_the_middle.set(is_held()));
 }
 
 unsafe extern "C" fn in_parent() {
-    DEPTH.set(DEPTH.get() - 1);
+    OWN.with(|own| own.depth.set(own.depth.get() - 1));
     FORKING.fetch_sub(1, Ordering::SeqCst);
 }
 
 unsafe extern "C" fn in_child() {
-    let depth = DEPTH.get() - 1;
-    DEPTH.set(depth);
-    if FORKS_IN_THE_MIDDLE.get() {
-        STUCK.store(true, Ordering::Relaxed);
-    }
-    HOLDING.store(u32::from(depth > 0), Ordering::SeqCst);
+    HOLDING.iter().for_each(|some| some.0.store(0, Ordering::SeqCst));
+    OWN.with(|own| {
+        let depth = own.depth.get() - 1;
+        own.depth.set(depth);
+        own.holding().store(u32::from(depth > 0), Ordering::SeqCst);
+        if own.forks_in_the_middle.get() {
+            STUCK.store(true, Ordering::Relaxed);
+        }
+    });
+    SURVIVOR.store(own_name(), Ordering::Relaxed);
     FORKING.store(0, Ordering::SeqCst);
     FORKS.fetch_add(1, Ordering::Relaxed);
-    SURVIVOR.store(NAME.get(), Ordering::Relaxed);
     DESCRIPTORS.try_with(|list| {
         for fd in list.drain(..) {
             // SAFETY: an open copy of one of ours, which nothing in the child uses.
             unsafe { libc::close(fd) };
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    use nix::unistd::{ForkResult, fork};
+    use std::sync::mpsc::channel;
+
+    fn child_is_stuck() -> bool {
+        notice();
+        // SAFETY: the child does nothing but read an atomic and exit.
+        match unsafe { fork() }.unwrap() {
+            // SAFETY: as above.
+            ForkResult::Child => unsafe { libc::_exit(i32::from(is_stuck())) },
+            ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
+                WaitStatus::Exited(_, status) => status == 1,
+                other => panic!("{other:?}"),
+            },
+        }
+    }
+
+    #[test]
+    fn a_fork_waits_for_others_but_not_for_ever() {
+        assert!(!child_is_stuck());
+        let _own = hold();
+        assert!(!child_is_stuck(), "what it holds itself is no reason");
+        let ((held, is_held), (go_on, may_go_on)) = (channel(), channel());
+        let other = std::thread::spawn(move || {
+            let _held = hold();
+            held.send(()).unwrap();
+            may_go_on.recv().unwrap();
+        });
+        is_held.recv().unwrap();
+        assert!(child_is_stuck());
+        go_on.send(()).unwrap();
+        other.join().unwrap();
+        assert!(!child_is_stuck());
+    }
 }
