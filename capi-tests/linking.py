@@ -300,11 +300,11 @@ def addresses(tap, bench):
 
 
 def order(tap, bench):
-    def built(name, front, back):
+    def built(name, front, back, *flags):
         compile_flags, link_flags = dpdk()
         libraries = {"ours": bench.ours(), "dpdk": link_flags}
         # An older C library has dladdr in a library of its own.
-        return bench.build(name, "order_app.c", *compile_flags, *libraries[front],
+        return bench.build(name, "order_app.c", *compile_flags, *flags, *libraries[front],
                            *libraries[back], "-ldl")
 
     @tap.case("ours before DPDK: it serves, and says nothing")
@@ -312,6 +312,19 @@ def order(tap, bench):
         result = bench.run(built("right", "ours", "dpdk"))
         same((result.returncode, result.stderr), (0, ""), "status and standard error")
         check("librte_hotplug.so" in result.stdout, result.stdout)
+
+    # Such a program has an address of its own for a function whose address it takes.
+    @tap.case("the same at a fixed address")
+    def _():
+        result = bench.run(built("fixed", "ours", "dpdk", "-no-pie", "-fno-pie"))
+        same((result.returncode, result.stderr), (0, ""), "status and standard error")
+
+    @tap.case("DPDK before ours at a fixed address: one ERR line")
+    def _():
+        result = bench.run(built("fixed_wrong", "dpdk", "ours", "-no-pie", "-fno-pie"))
+        same(result.returncode, 0, "exit status")
+        lines = result.stderr.splitlines()
+        check(len(lines) == 1 and lines[0].startswith(WRONG_ORDER), lines)
 
     @tap.case("DPDK before ours: one ERR line, and DPDK serves")
     def _():

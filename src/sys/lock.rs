@@ -174,6 +174,7 @@ impl ReentrantMutex {
     pub fn lock_within(&self, limit: Duration) -> Option<ReentrantGuard<'_>> {
         let until = Instant::now() + limit;
         let mut owner = self.owner.lock();
+        let mut is_over = false;
         loop {
             match &mut *owner {
                 Some((thread, times)) if thread.is_here() => {
@@ -181,9 +182,11 @@ impl ReentrantMutex {
                     return Some(ReentrantGuard(self));
                 }
                 Some((thread, _)) if !thread.is_gone() => {
-                    if self.changed.wait_until(&mut owner, until) {
+                    if is_over {
                         return None;
                     }
+                    // Looked at once more: the one that is woken must not leave it free to nobody.
+                    is_over = self.changed.wait_until(&mut owner, until);
                 }
                 _ => {
                     *owner = Some((Thread::current(), 1));

@@ -125,17 +125,38 @@ pub unsafe fn next_function<F: Copy>(symbol: &CStr) -> Option<F> {
 
 /// Whether the application's calls of `symbol` come to this library; `None` when nothing has it.
 pub fn reaches_us(symbol: &CStr) -> Option<bool> {
-    default_address(symbol).map(|reached| is_ours(reached.as_ptr()))
+    let reached = default_address(symbol)?;
+    if is_ours(reached.as_ptr()) {
+        return Some(true);
+    }
+    if is_in_program(reached) && !is_dpdk_in_program() {
+        // Where a program that takes the function's address calls it: whichever is in front.
+        return is_first(symbol);
+    }
+    Some(false)
+}
+
+/// Whether this library stands before all other objects that define `symbol`, the program left out.
+fn is_first(symbol: &CStr) -> Option<bool> {
+    loaded_objects().iter().skip(1).find_map(|(path, is_ours)| {
+        let object = Object::already_loaded(path)?;
+        let defines = object.defines(symbol);
+        object.release();
+        defines.then_some(*is_ours)
+    })
+}
+
+fn is_dpdk_in_program() -> bool {
+    default_address(c"rte_eal_process_type").is_some_and(is_in_program)
 }
 
 /// What is wrong with how the library came into the process, for one who can put it right.
 pub fn complaint() -> Option<&'static str> {
-    let reached = default_address(c"rte_dev_probe").filter(|at| !is_ours(at.as_ptr()))?;
-    if reaches_us(c"rte_hotplug_version") == Some(false) {
-        // Another copy of this library, and the first call here says so.
+    if reaches_us(c"rte_dev_probe")? || reaches_us(c"rte_hotplug_version") == Some(false) {
+        // Or it is another copy of this library, and the first call here says so.
         return None;
     }
-    Some(if is_in_program(reached) {
+    Some(if is_dpdk_in_program() {
         "librte_hotplug is loaded, but DPDK is linked statically into the program, so DPDK's own \
          hotplug is used: link librte_hotplug_static.a into the program as well"
     } else {
