@@ -26,7 +26,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TOOLS = {"gcc": "gcc", "g++": "g++", "meson": "meson", "ninja": "ninja-build",
          "pkg-config": "pkg-config", "valgrind": "valgrind", "nm": "binutils", "make": "make",
          "dpdk-testpmd": "dpdk-dev", "dpdk-devbind.py": "dpdk", "dpkg-shlibdeps": "dpkg-dev",
-         "debootstrap": "debootstrap", "lintian": "lintian", "mandoc": "mandoc"}
+         "debootstrap": "debootstrap", "lintian": "lintian", "mandoc": "mandoc",
+         "strace": "strace"}
 # How long the soak runs in each mode, in seconds.
 SOAK = 30
 # How long each fuzz target runs with coverage, in seconds.
