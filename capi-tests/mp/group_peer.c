@@ -36,6 +36,8 @@ static void group_exec(int flags, const char *extra, int in, int out, int log)
 			 (long)group.count % (processors > 0 ? processors : 1));
 		arguments[count++] = "-l";
 		arguments[count++] = lcore;
+		/* 20.11 ends when two processes make its socket at once. */
+		arguments[count++] = "--no-telemetry";
 		if (flags & PRIMARY) {
 			arguments[count++] = "-m";
 			arguments[count++] = "64";

@@ -70,14 +70,17 @@ impl Hub {
     pub(super) fn stock_sockets(&self) -> Vec<OsString> {
         let Some(stock) = &self.options.stock else { return vec![] };
         let mut sockets = stock.sockets();
-        if sockets.is_empty() {
-            return sockets;
+        // Twice: one that joins or ends between two looks seems for a moment to have done neither.
+        for _ in 0..2 {
+            if sockets.is_empty() {
+                break;
+            }
+            {
+                let state = self.state.lock();
+                sockets.retain(|socket| state.members.values().all(|m| m.eal_socket != *socket));
+            }
+            sockets.retain(|socket| stock.is_there(socket));
         }
-        {
-            let state = self.state.lock();
-            sockets.retain(|socket| state.members.values().all(|m| m.eal_socket != *socket));
-        }
-        sockets.retain(|socket| stock.is_there(socket));
         sockets
     }
 
