@@ -438,6 +438,52 @@ static void a_driver_works_elsewhere(void)
 	CHECK_INT(inner, 0);
 }
 
+#ifndef SUITE_HOSTED
+static void *fail_and_log(void *arg)
+{
+	(void)arg;
+	return rte_dev_probe("no_such_driver0") == -EFAULT ? NULL : (void *)-1;
+}
+
+/* 1 if the call is refused because of what a thread of the parent does. */
+static int call_quietly(void)
+{
+	int result;
+
+	dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+	result = rte_dev_probe("no_such_driver0");
+	return result == -EDEADLK ? 1 : result == -EFAULT ? 0 : 16;
+}
+
+/* A thread is in the middle of a log line for as long as nobody reads it: the child is told, and does not hang. */
+static void a_child_of_what_does_not_end_is_refused(void)
+{
+	int log[2], saved = dup(STDERR_FILENO), refused = 0;
+	char bytes[4096] = { 0 };
+	pthread_t thread;
+	void *result;
+
+	CHECK_INT(pipe(log), 0);
+	CHECK_INT(fcntl(log[1], F_SETFL, O_NONBLOCK), 0);
+	while (write(log[1], bytes, sizeof(bytes)) > 0)
+		continue;
+	CHECK_INT(fcntl(log[1], F_SETFL, 0), 0);
+	dup2(log[1], STDERR_FILENO);
+	CHECK_INT(pthread_create(&thread, NULL, fail_and_log, NULL), 0);
+	/* Until it has come to that. */
+	for (int i = 0; i < 1000 && refused == 0; i++)
+		refused = in_child(call_quietly);
+	dup2(saved, STDERR_FILENO);
+	CHECK(read(log[0], bytes, sizeof(bytes)) > 0);
+	CHECK_INT(pthread_join(thread, &result), 0);
+	CHECK(result == NULL);
+	close(saved);
+	close(log[0]);
+	close(log[1]);
+	CHECK_INT(WIFEXITED(refused) ? WEXITSTATUS(refused) : -1, 1);
+}
+#endif
+
 static const struct test_case cases[] = {
 	{ "children are free", children_are_free },
 	{ "spawned programs run", spawned_programs_run },
@@ -446,6 +492,9 @@ static const struct test_case cases[] = {
 	{ "a callback forks", a_callback_forks },
 	{ "a driver forks", a_driver_forks },
 	{ "a driver works elsewhere", a_driver_works_elsewhere },
+#ifndef SUITE_HOSTED
+	{ "a child of what does not end is refused", a_child_of_what_does_not_end_is_refused },
+#endif
 };
 
 #ifndef SUITE_HOSTED

@@ -139,8 +139,6 @@ functions! {
         monitor_stop: "rte_dev_event_monitor_stop" as unsafe extern "C" fn() -> c_int,
         handle_enable: "rte_dev_hotplug_handle_enable" as unsafe extern "C" fn() -> c_int,
         handle_disable: "rte_dev_hotplug_handle_disable" as unsafe extern "C" fn() -> c_int,
-        init: "rte_eal_init" as unsafe extern "C" fn(c_int, *mut *mut c_char) -> c_int,
-        cleanup: "rte_eal_cleanup" as unsafe extern "C" fn() -> c_int,
     }
 }
 
@@ -200,13 +198,13 @@ impl Host {
     /// The next `rte_eal_init` after ours.
     pub fn next_init(&self) -> Option<unsafe extern "C" fn(c_int, *mut *mut c_char) -> c_int> {
         // SAFETY: the C signature of rte_eal_init.
-        unsafe { dl::next_function(c"rte_eal_init") }.or(self.stock.init)
+        unsafe { self.next(c"rte_eal_init") }
     }
 
     /// The next `rte_eal_cleanup` after ours.
     pub fn next_cleanup(&self) -> Option<unsafe extern "C" fn() -> c_int> {
         // SAFETY: the C signature of rte_eal_cleanup.
-        unsafe { dl::next_function(c"rte_eal_cleanup") }.or(self.stock.cleanup)
+        unsafe { self.next(c"rte_eal_cleanup") }
     }
 
     /// The next `rte_mp_action_register` after ours.
@@ -214,8 +212,18 @@ impl Host {
         &self,
     ) -> Option<unsafe extern "C" fn(*const c_char, Option<MpAction>) -> c_int> {
         // SAFETY: the C signature of rte_mp_action_register.
-        let next = unsafe { dl::next_function(c"rte_mp_action_register") };
-        next.or(self.eal().ok().map(|eal| eal.mp_action_register))
+        unsafe { self.next(c"rte_mp_action_register") }
+    }
+
+    /// The next definition of a symbol that is replaced; another copy of this library is never passed by.
+    ///
+    /// # Safety
+    /// `F` is a function pointer type with the signature that the symbol has in C.
+    unsafe fn next<F: Copy>(&self, symbol: &CStr) -> Option<F> {
+        // SAFETY: passed on to the caller.
+        let next = if self.is_copy { None } else { unsafe { dl::next_function(symbol) } };
+        // SAFETY: as above.
+        next.or_else(|| unsafe { self.object.function(symbol) })
     }
 }
 

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::sys::lock::{Condvar, Mutex};
+use crate::sys::lock::{Condvar, Mutex, ReentrantMutex};
 
 use crate::channel::hub::{Hub, HubOptions};
 use crate::channel::link::LinkOptions;
@@ -27,7 +27,7 @@ pub struct Membership {
     /// Set while a secondary starts or ends.
     mark: Mutex<Option<Mark>>,
     /// Held while the group is looked for behind EAL's back.
-    finding: Mutex<()>,
+    finding: ReentrantMutex,
     /// EAL's own handler, to be put back when its host cannot be worked with.
     stock_action: Mutex<Option<MpAction>>,
     embedded: Mutex<Embedded>,

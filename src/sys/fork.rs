@@ -33,9 +33,13 @@ static HOLDING: [Holding; 64] = [const { Holding(AtomicU32::new(0)) }; 64];
 static FORKING: AtomicU32 = AtomicU32::new(0);
 /// Whether this process was forked although another thread did hold something.
 static STUCK: AtomicBool = AtomicBool::new(false);
+/// Whether a thread holds something although another is about to fork.
+static IMPATIENT: AtomicBool = AtomicBool::new(false);
 /// How long a fork waits for threads that hold something. They hold it for microseconds, unless they
 /// wait for something of which nothing is known here, as a constructor that the linker runs.
-const LIMIT: Duration = Duration::from_millis(200);
+const LIMIT: Duration = Duration::from_secs(1);
+/// How long a thread waits for a fork: what other libraries do before it may wait for that thread.
+const FORK_LIMIT: Duration = Duration::from_secs(3);
 /// How long to wait before looking again.
 const PAUSE: Duration = Duration::from_micros(20);
 
@@ -110,7 +114,13 @@ fn enter(holding: &AtomicU32) {
             return;
         }
         holding.fetch_sub(1, Ordering::SeqCst);
+        let until = Instant::now() + FORK_LIMIT;
         while FORKING.load(Ordering::SeqCst) > 0 {
+            if Instant::now() >= until {
+                IMPATIENT.store(true, Ordering::SeqCst);
+                holding.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
             std::thread::sleep(PAUSE);
         }
     }
@@ -203,16 +213,21 @@ impl Descriptors {
 }
 
 unsafe extern "C" fn before() {
-    FORKING.fetch_add(1, Ordering::SeqCst);
+    if FORKING.fetch_add(1, Ordering::SeqCst) == 0 {
+        IMPATIENT.store(false, Ordering::SeqCst);
+    }
     let depth = OWN.with(|own| own.depth.replace(own.depth.get() + 1));
     // What runs in this thread from here until the fork is over is not waited for.
     let own = u32::from(depth > 0);
     let until = Instant::now() + LIMIT;
     let is_held = || HOLDING.iter().map(|some| some.0.load(Ordering::SeqCst)).sum::<u32>() > own;
-    while is_held() && Instant::now() < until {
+    let mut in_the_middle = is_held();
+    while in_the_middle && Instant::now() < until {
         std::thread::sleep(PAUSE);
+        in_the_middle = is_held();
     }
-    OWN.with(|own| own.forks_in_the_middle.set(is_held()));
+    // Not looked at again: a thread that comes now is counted for a moment, and gets nothing.
+    OWN.with(|own| own.forks_in_the_middle.set(in_the_middle));
 }
 
 unsafe extern "C" fn in_parent() {
@@ -226,7 +241,7 @@ unsafe extern "C" fn in_child() {
         let depth = own.depth.get() - 1;
         own.depth.set(depth);
         own.holding().store(u32::from(depth > 0), Ordering::SeqCst);
-        if own.forks_in_the_middle.get() {
+        if own.forks_in_the_middle.get() || IMPATIENT.load(Ordering::SeqCst) {
             STUCK.store(true, Ordering::Relaxed);
         }
     });

@@ -41,6 +41,7 @@ pub enum Received {
 impl UeventSocket {
     /// Listens to the kernel, with room for `buffer` bytes of messages if the rights allow it.
     pub fn open(buffer: usize) -> nix::Result<Self> {
+        let _held = fork::hold();
         let fd = socket(
             AddressFamily::Netlink,
             SockType::Datagram,
@@ -113,6 +114,7 @@ impl AsFd for UeventSocket {
 
 impl Drop for UeventSocket {
     fn drop(&mut self) {
+        let _held = fork::hold();
         fork::forget(self.fd.as_raw_fd());
         if self.is_open() {
             // SAFETY: taken once, and not used afterwards.

@@ -1,5 +1,6 @@
 //! Unix sockets, non-blocking throughout: no call here waits for a peer.
 
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 
@@ -13,17 +14,19 @@ use nix::sys::socket::{
 use super::fork;
 
 /// A descriptor that a forked child does not keep.
-pub struct Socket(OwnedFd);
+pub struct Socket(ManuallyDrop<OwnedFd>);
 
 impl Socket {
     fn new(kind: SockType) -> nix::Result<Self> {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        // No child comes in between.
+        let _held = fork::hold();
         Ok(Self::keep(socket(AddressFamily::Unix, kind, flags, None)?))
     }
 
     fn keep(fd: OwnedFd) -> Self {
         fork::close_in_child(fd.as_raw_fd());
-        Self(fd)
+        Self(ManuallyDrop::new(fd))
     }
 }
 
@@ -35,7 +38,10 @@ impl AsFd for Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        let _held = fork::hold();
         fork::forget(self.0.as_raw_fd());
+        // SAFETY: taken once, and not used afterwards.
+        drop(unsafe { ManuallyDrop::take(&mut self.0) });
     }
 }
 
@@ -59,13 +65,14 @@ pub fn listen_at(path: &Path) -> nix::Result<Socket> {
     let mode = nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR;
     let follow = nix::sys::stat::FchmodatFlags::FollowSymlink;
     nix::sys::stat::fchmodat(nix::fcntl::AT_FDCWD, path, mode, follow)?;
-    listen(&listener.0, Backlog::new(128)?)?;
+    listen(&listener, Backlog::new(128)?)?;
     Ok(listener)
 }
 
 /// The next connection that waits, if any.
 pub fn accept(listener: &Socket) -> nix::Result<Option<Socket>> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let _held = fork::hold();
     match accept4(listener.0.as_raw_fd(), flags) {
         // SAFETY: a descriptor that the kernel has just made for us.
         Ok(fd) => Ok(Some(Socket::keep(unsafe { OwnedFd::from_raw_fd(fd) }))),
@@ -83,7 +90,7 @@ pub fn connect_to(path: &Path) -> nix::Result<Socket> {
 
 /// Who is at the other end, by the kernel's word.
 pub fn credentials(connection: &Socket) -> nix::Result<UnixCredentials> {
-    getsockopt(&connection.0, sockopt::PeerCredentials)
+    getsockopt(connection, sockopt::PeerCredentials)
 }
 
 /// Whether the other end is a process of this user, or of root.

@@ -20,7 +20,8 @@ unsafe impl Send for Object {}
 unsafe impl Sync for Object {}
 
 impl Object {
-    /// The object, other than this library and without the symbol `but` if there is one, that itself defines `symbol`.
+    /// The object that itself defines `symbol`, other than this library and, with `but`, than objects that
+    /// define that.
     ///
     /// Objects loaded with `RTLD_LOCAL` are found too; nothing is loaded.
     pub fn defining(symbol: &CStr, but: Option<&CStr>) -> Option<Self> {
@@ -29,10 +30,12 @@ impl Object {
             // dlsym looks into the dependencies of the object as well; any definition will do, as
             // long as it is not ours.
             let found = object.address(symbol).filter(|address| !is_ours(address.as_ptr()));
-            let host = found
-                .and_then(Self::containing)
-                .filter(|host| !but.is_some_and(|but| host.defines(but)));
+            let host = found.and_then(Self::containing);
             object.release();
+            if host.zip(but).is_some_and(|(host, but)| host.defines(but)) {
+                host?.release();
+                return None;
+            }
             host
         })
     }
