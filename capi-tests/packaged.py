@@ -47,8 +47,9 @@ def expected_files(libdir: str) -> dict[str, str]:
     documents = "./usr/share/doc/librte-hotplug"
     files = {path: "-0644" for path in [
         "./usr/include/rte_hotplug.h", "./usr/include/rte_hotplug_eal.h",
-        f"./usr/{libdir}/librte_hotplug.a", f"./usr/{libdir}/librte_hotplug.so.1",
-        f"./usr/{libdir}/pkgconfig/rte_hotplug.pc", f"{documents}/README.md.gz",
+        f"./usr/{libdir}/librte_hotplug.a", f"./usr/{libdir}/librte_hotplug_static.a",
+        f"./usr/{libdir}/librte_hotplug.so.1", f"./usr/{libdir}/pkgconfig/rte_hotplug.pc",
+        f"./usr/{libdir}/pkgconfig/rte_hotplug_static.pc", f"{documents}/README.md.gz",
         f"{documents}/changelog.Debian.gz", f"{documents}/copyright",
         f"{documents}/examples/hotplug_demo.c", "./usr/share/man/man7/librte_hotplug.7.gz"]}
     return files | {f"./usr/{libdir}/librte_hotplug.so": "librte_hotplug.so.1"}

@@ -41,7 +41,8 @@ Description: drop-in device hotplug for DPDK applications
  none, kernel events that are not lost, devices that may go while their
  drivers work. Without DPDK it is a small hotplug runtime of its own.
  .
- This package has the library, to be preloaded or linked, and its headers.
+ This package has the library, to be preloaded or linked, also into programs
+ that have DPDK linked in, and its headers.
 """
 
 COPYRIGHT = """\
@@ -104,7 +105,7 @@ def install(scratch: pathlib.Path, stage: pathlib.Path) -> pathlib.Path:
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
     build = scratch / "build"
     run("meson", "setup", build, ROOT, "--prefix=/usr", f"--libdir={libdir}", "-Dtests=false",
-        f"-Dcargo_target_dir={target}")
+        "-Dstatic_dpdk=true", f"-Dcargo_target_dir={target}")
     run("meson", "compile", "-C", build)
     run("meson", "install", "-C", build, "--no-rebuild", f"--destdir={stage}")
     return stage / "usr" / libdir
@@ -113,7 +114,8 @@ def install(scratch: pathlib.Path, stage: pathlib.Path) -> pathlib.Path:
 def strip(libdir: pathlib.Path) -> None:
     run("strip", "--strip-unneeded", "--remove-section=.comment", "--remove-section=.note",
         libdir / "librte_hotplug.so.1")
-    run("strip", "--strip-debug", "--enable-deterministic-archives", libdir / "librte_hotplug.a")
+    for archive in ("librte_hotplug.a", "librte_hotplug_static.a"):
+        run("strip", "--strip-debug", "--enable-deterministic-archives", libdir / archive)
     (libdir / "librte_hotplug.so.1").chmod(0o644)
 
 
