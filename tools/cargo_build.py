@@ -61,7 +61,7 @@ def main() -> None:
     manifest = pathlib.Path(options.manifest).resolve()
     made = options.prebuilt or build(options, manifest)
     names = (STATIC_DPDK if options.static_dpdk else SHARED)[1]
-    for name, output in zip(names, options.outputs, strict=True):
+    for name, output in zip(names, options.outputs):
         shutil.copy2(made / name, output)
     depends = made / names[0] if options.prebuilt else sources(made, manifest)
     options.depfile.write_text(f"{options.outputs[0]}: {depends}\n")

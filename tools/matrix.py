@@ -7,11 +7,12 @@ usage: tools/matrix.py [--all | --make] [VERSION...]     all, or some of 20.11 2
 Each version runs in a Debian of its own, made by debootstrap the first time and kept in
 $RTE_HOTPLUG_CACHE (default: ~/.cache/rte_hotplug); the library is built in the oldest, so that it needs no
 newer C library than that has. The suites are built there, from these sources and with that DPDK's headers.
-Needs root, debootstrap, huge pages (512 of 2 MB are lent meanwhile) and cargo. At the end stands a table:
-version, suite, passed/failed.
+Needs root on a Debian, and cargo; what else is missing it installs. Huge pages (512 of 2 MB) are lent
+meanwhile. At the end stands a table: version, suite, passed/failed.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
@@ -22,8 +23,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
-from results import ROOT, Results, add_meson_log, huge_pages
+from results import ROOT, Results, add_meson_log, huge_pages, install
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,15 +47,19 @@ SUITES = {"differential": ["differential"],
           "multi-process": ["group-hosted", "group-mixes", "stock-peer"],
           "events": ["events", "monitor", "monitor_corners", "uevents"],
           "lifecycle": ["lifecycle-linked", "lifecycle-preloaded"],
-          "attach": ["attach", "registry", "threads", "ethdev", "locks"],
+          "attach": ["attach", "registry", "threads", "forks", "ethdev", "locks"],
           "linking": ["linking-hosted"]}
 # They take as long again.
 MORE = {"defects": ["stock-defects", "group-defects"],
         "hostile": ["group-hostile"],
         "faults": ["faults", "scans"]}
+# What is run here -> the Debian package that has it.
+TOOLS = {"debootstrap": "debootstrap", "meson": "meson", "readelf": "binutils"}
 # What the build files need.
 MESON = (1, 0)
-SECONDS = 900
+EVENTS = threading.Lock()
+# More than meson gives all tests of a suite together.
+SECONDS = 1500
 
 
 class Failure(Exception):
@@ -66,9 +72,12 @@ def cache() -> pathlib.Path:
 
 
 def run(*command, seconds: int, **options) -> str:
-    done = subprocess.run(list(map(str, command)), text=True, check=False, timeout=seconds,
-                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, errors="replace",
-                          stderr=subprocess.STDOUT, **options)
+    try:
+        done = subprocess.run(list(map(str, command)), text=True, check=False, timeout=seconds,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, errors="replace",
+                              stderr=subprocess.STDOUT, **options)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise Failure(f"{' '.join(map(str, command))}: {error}") from error
     if done.returncode:
         raise Failure(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stdout}")
     return done.stdout
@@ -97,6 +106,9 @@ class System:
             f"--include={','.join(PACKAGES)}", self.release.name, new, mirror(),
             "/usr/share/debootstrap/scripts/sid", seconds=SECONDS)
         shutil.rmtree(new / "var/cache/apt", ignore_errors=True)
+        found = run("chroot", new, "pkg-config", "--modversion", "libdpdk", seconds=60).strip()
+        if not found.startswith(self.release.version):
+            raise Failure(f"Debian {self.release.name} has DPDK {found} now, not {self.release.version}")
         (new / made.name).write_text(wanted, encoding="utf-8")
         new.rename(self.root)
 
@@ -159,19 +171,35 @@ def meson(system: System, *arguments: str) -> str:
                          PYTHONPATH="/mnt/meson")
 
 
-def test(system: System, results: Results, suites: dict[str, list[str]]) -> dict[str, str]:
-    """Suite -> how many of its cases passed/failed."""
+def try_version(release: Release, scratch: pathlib.Path,
+                suites: dict[str, list[str]]) -> tuple[Results, dict[str, str]]:
+    """All suites of one version; what could not be run is missing in the second."""
+    results, cells = Results(), {}
+    try:
+        system = System(release, scratch)
+        system.make()
+        build_suites(system)
+        for name, tests in suites.items():
+            # All see the kernel's events.
+            with EVENTS if name == "events" else contextlib.nullcontext():
+                cells[name] = test_suite(system, results, name, tests)
+    except Failure as failure:
+        results.add(f"{release.version} on {release.name}", False, str(failure))
+    return results, cells
+
+
+def build_suites(system: System) -> None:
     build = f"/mnt/scratch/build-{system.release.name}"
     print(f"building the suites on {system.release.name}", flush=True)
     meson(system, "setup", build, "/mnt/sources", "-Dprebuilt=/mnt/scratch/library",
           "-Dhosted_tests=enabled", "-Dgroup_tests=enabled", "-Dvalgrind=disabled",
           "-Dlab_tests=disabled")
     meson(system, "compile", "-C", build)
-    return {name: test_suite(system, results, name, tests) for name, tests in suites.items()}
 
 
 def test_suite(system: System, results: Results, name: str, tests: list[str]) -> str:
     version, build = system.release.version, f"build-{system.release.name}"
+    (system.scratch / build / "meson-logs/testlog.json").unlink(missing_ok=True)
     with contextlib.suppress(Failure):  # meson's status: its log tells more
         meson(system, "test", "-C", f"/mnt/scratch/{build}", "--no-rebuild", "--suite", "hosted", *tests)
     before = results.passed, results.failed + results.skipped
@@ -191,18 +219,19 @@ def matrix(results: Results, scratch: pathlib.Path, releases: list[Release],
            suites: dict[str, list[str]]) -> None:
     """Runs all that is asked for, and prints the table."""
     cells: dict[str, dict[str, str]] = {}
-    oldest = System(OLDEST, scratch)
-    oldest.make()
-    library = build_library(oldest)
-    print(f"the library needs glibc {newest_glibc(library)}", flush=True)
-    for release in releases:
-        system = System(release, scratch)
-        try:
-            system.make()
-            cells[release.version] = test(system, results, suites)
-        except Failure as failure:
-            cells[release.version] = {}
-            results.add(f"{release.version} on {release.name}", False, str(failure))
+    try:
+        oldest = System(OLDEST, scratch)
+        oldest.make()
+        library = build_library(oldest)
+        print(f"the library needs glibc {newest_glibc(library)}", flush=True)
+    except Failure as failure:
+        results.add("a library for all versions", False, str(failure))
+        return
+    # Two at a time: they wait more than they work.
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        tried = pool.map(lambda release: try_version(release, scratch, suites), releases)
+        for release, (own, cells[release.version]) in zip(releases, tried):
+            results.take(own)
     print(table(cells, suites), flush=True)
 
 
@@ -230,10 +259,11 @@ def main() -> int:
     if os.geteuid():
         sys.exit("tools/matrix.py needs root: it makes systems and mounts")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+    results = Results()
+    install(results, TOOLS, {})
     releases = [release for release in RELEASES if not wanted or release.version in wanted]
     if options.make:
         return make(releases)
-    results = Results()
     with tempfile.TemporaryDirectory(prefix="rte_hotplug_matrix_") as scratch, huge_pages(results):
         matrix(results, pathlib.Path(scratch), releases, SUITES | MORE if options.all else SUITES)
     return results.close()

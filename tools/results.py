@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -37,6 +38,12 @@ class Results:
             self.skipped += 1
             print(f"skipped: {name}: {reason}", flush=True)
 
+    def take(self, other: "Results") -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        self.failures += other.failures
+
     def close(self) -> int:
         for name in self.failures:
             print(f"failed: {name}")
@@ -56,6 +63,26 @@ def step(results: Results, name: str, command: list, **options) -> bool:
     done = run(command, **options)
     results.add(name, done.returncode == 0, done.stdout)
     return done.returncode == 0
+
+
+def install(results: Results, tools: dict[str, str], modules: dict[str, str]) -> None:
+    """Installs what is missing, as root on Debian: a package for each tool and each pkg-config module."""
+    packages = missing(tools, modules)
+    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        run(["apt-get", "update", "-q"], env=environment)
+        done = run(["apt-get", "install", "-y", "-q", *packages], env=environment)
+        if done.returncode:
+            print(done.stdout)
+    for package in missing(tools, modules):
+        results.skip(f"package {package}", "not installed: run as root on Debian, or install it")
+
+
+def missing(tools: dict[str, str], modules: dict[str, str]) -> list[str]:
+    packages = [package for tool, package in tools.items() if not shutil.which(tool)]
+    has_pkg_config = shutil.which("pkg-config") is not None
+    return packages + [package for module, package in modules.items() if not has_pkg_config
+                       or subprocess.run(["pkg-config", "--exists", module]).returncode]
 
 
 def add_meson_log(results: Results, suite: str, build: pathlib.Path) -> int:

@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 import matrix
-from results import CI, Results, add_meson_log, huge_pages, run, step
+from results import CI, Results, add_meson_log, huge_pages, install, run, step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What is run -> the Debian package that has it.
@@ -35,30 +35,6 @@ FUZZ = 3
 
 # pkg-config module -> package. The second is for DPDK's static libraries.
 MODULES = {"libdpdk": "libdpdk-dev", "libsystemd": "libsystemd-dev"}
-
-
-def missing() -> list[str]:
-    packages = [package for tool, package in TOOLS.items() if not shutil.which(tool)]
-    if shutil.which("pkg-config"):
-        packages += [package for module, package in MODULES.items()
-                     if subprocess.run(["pkg-config", "--exists", module]).returncode]
-    else:
-        packages += MODULES.values()
-    return packages
-
-
-def install_missing(results: Results) -> None:
-    packages = missing()
-    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-        run(["apt-get", "update", "-q"], env=environment)
-        done = run(["apt-get", "install", "-y", "-q", *packages], env=environment)
-        if done.returncode:
-            print(done.stdout)
-    for package in missing():
-        results.skip(f"package {package}", "not installed: run as root on Debian, or install it")
-    if not shutil.which("cargo"):
-        sys.exit("cargo is missing: install Rust 1.85 or later with rustup")
 
 
 def rust(results: Results) -> None:
@@ -170,7 +146,9 @@ def main() -> int:
     sanitized = ROOT / "build-test-sanitized"
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="rte_hotplug_test_"))
     try:
-        install_missing(results)
+        install(results, TOOLS, MODULES)
+        if not shutil.which("cargo"):
+            sys.exit("cargo is missing: install Rust 1.85 or later with rustup")
         with debians() as making:
             rust(results)
             fuzz(results)
