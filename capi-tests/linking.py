@@ -360,6 +360,9 @@ def archives():
     files = [os.path.join(folder, f"librte_{name}.a") for name in ("eal", "telemetry", "kvargs")]
     if not all(map(os.path.exists, files)):
         missing("DPDK's static libraries are not installed")
+    # Libraries of their own in newer versions.
+    newer = [os.path.join(folder, f"librte_{name}.a") for name in ("log", "argparse")]
+    files += filter(os.path.exists, newer)
     private = ["-lnuma", "-lfdt", "-lbsd", "-lm", "-ldl", "-pthread"]
     return folder, files, private
 
