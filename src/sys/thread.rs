@@ -2,6 +2,7 @@
 
 use std::io;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use crate::sys::lock::Mutex;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -30,6 +31,12 @@ pub fn is_there(name: &str) -> bool {
     let mut names =
         threads.flatten().filter_map(|thread| std::fs::read(thread.path().join("comm")).ok());
     names.any(|comm| comm.strip_suffix(b"\n").unwrap_or(&comm) == name.as_bytes())
+}
+
+/// How much processor time a thread of this process has used; `None` when it has ended.
+pub fn processor_time(thread: Pid) -> Option<Duration> {
+    let statistics = std::fs::read_to_string(format!("/proc/self/task/{thread}/schedstat")).ok()?;
+    statistics.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 /// Starts a thread. Its name is cut off after 15 bytes by the kernel.

@@ -4,9 +4,9 @@ mod devices;
 
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::sys::lock::{Mutex, ReentrantGuard, ReentrantMutex};
+use nix::unistd::{Pid, gettid};
 
 use super::devargs::{self, Unlisted, Walk};
 use super::host::text;
@@ -14,7 +14,8 @@ use super::layout::{BUS_ALLOW_MULTI_PROBE, DEVARGS_ARGS, Generation, NAME};
 use super::{Hosted, vdev};
 use crate::error::{Error, Kind, Result, describe_code};
 use crate::ports::{self, DeviceId, Plugged, label};
-use crate::sys::dl;
+use crate::sys::lock::{Mutex, ReentrantGuard, ReentrantMutex};
+use crate::sys::{dl, thread};
 
 type Compare = unsafe extern "C" fn(*const c_void, *const c_void) -> c_int;
 type Scan = unsafe extern "C" fn() -> c_int;
@@ -31,10 +32,13 @@ pub struct HostBus {
 
 /// `RTE_BUS_SCAN_ALLOWLIST`
 const SCAN_ALLOWLIST: c_int = 1;
-/// Many times what a scan of the vdev bus takes.
-const VDEV_SCAN_WAIT: Duration = Duration::from_millis(20);
-/// Many times what a scan of the PCI bus takes; it has no lock of its own to wait for.
-const OTHER_SCAN_WAIT: Duration = Duration::from_secs(1);
+/// Many times what a scan takes.
+const SCAN_WAIT: Duration = Duration::from_secs(1);
+/// Many times the processor time of a scan of the vdev bus: one that uses more waits for the bus's lock,
+/// which is a spinlock. A thread that is not running uses none.
+const VDEV_SCAN_TIME: Duration = Duration::from_millis(10);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Devices that 26.07 shows with a driver although their probe still runs. Held while a device's driver is
 /// read or written, and taken inside of a bus's own lock only.
@@ -134,13 +138,8 @@ impl HostBus {
     /// The wait is bounded: a scan in another thread may wait for this one. The vdev bus has a lock of
     /// its own, which this thread may hold, as `rte_vdev_init` runs drivers under it.
     fn scan_lock(&self) -> Option<ReentrantGuard<'static>> {
-        static VDEV: ReentrantMutex = ReentrantMutex::new();
         static OTHERS: ReentrantMutex = ReentrantMutex::new();
-        let lock = if self.is_vdev() {
-            VDEV.lock_within(VDEV_SCAN_WAIT)
-        } else {
-            OTHERS.lock_within(OTHER_SCAN_WAIT)
-        };
+        let lock = if self.is_vdev() { vdev_scan_lock() } else { OTHERS.lock_within(SCAN_WAIT) };
         if lock.is_none() {
             log::debug!("not waiting any longer for a bus scan in another thread");
         }
@@ -403,6 +402,32 @@ impl ports::Bus for HostBus {
 
 fn no_plug() -> Error {
     Error::new(Kind::NotSupported, "the bus cannot attach or detach at run time")
+}
+
+/// Waits for the scan of another thread, unless that one seems to wait for a lock that this thread has.
+fn vdev_scan_lock() -> Option<ReentrantGuard<'static>> {
+    static LOCK: ReentrantMutex = ReentrantMutex::new();
+    static HOLDER: Mutex<Option<Pid>> = Mutex::new(None);
+    let until = Instant::now() + SCAN_WAIT;
+    let mut seen = None;
+    loop {
+        if let Some(guard) = LOCK.lock_within(LOOK) {
+            *HOLDER.lock() = Some(gettid());
+            return Some(guard);
+        }
+        let holder = *HOLDER.lock();
+        let used = holder.and_then(thread::processor_time);
+        match seen {
+            Some((before, first)) if before == holder => {
+                let since = used.zip(first).map(|(now, first)| now.saturating_sub(first));
+                let spins = since.is_some_and(|time| time > VDEV_SCAN_TIME);
+                if spins || Instant::now() >= until {
+                    return None;
+                }
+            }
+            _ => seen = Some((holder, used)),
+        }
+    }
 }
 
 /// Reads a field.
