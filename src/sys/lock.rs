@@ -1,11 +1,14 @@
 //! Locks that are free in a forked child: a fork waits until no other thread has one, see [`fork::hold`].
 //! They wait on futexes, so a child inherits no list of waiting threads either. A panic disables none.
 
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{self, PoisonError};
 use std::time::{Duration, Instant};
+
+use nix::unistd::{Pid, gettid};
 
 use super::fork::{self, Held, Thread};
 
@@ -148,17 +151,45 @@ fn wait_while(value: &AtomicU32, expected: u32, limit: Option<Duration>) {
 /// waits for it, and in the child of one it is free unless the thread that forked has it.
 #[derive(Debug, Default)]
 pub struct ReentrantMutex {
-    owner: Mutex<Option<(Thread, u32)>>,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
-/// The right that a [`ReentrantMutex`] gives.
-pub struct ReentrantGuard<'a>(&'a ReentrantMutex);
+#[derive(Debug, Default)]
+struct State {
+    owner: Option<Owner>,
+    /// How often it was free and taken.
+    taken: u64,
+}
+
+#[derive(Debug)]
+struct Owner {
+    thread: Thread,
+    id: Pid,
+    times: u32,
+}
+
+/// Who has a [`ReentrantMutex`], and which time it is that somebody has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The thread.
+    pub thread: Pid,
+    taken: u64,
+}
+
+/// The right that a [`ReentrantMutex`] gives. It stays in its thread.
+pub struct ReentrantGuard<'a>(&'a ReentrantMutex, PhantomData<*const ()>);
 
 impl ReentrantMutex {
     /// A free lock.
     pub const fn new() -> Self {
-        Self { owner: Mutex::new(None), changed: Condvar::new() }
+        Self { state: Mutex::new(State { owner: None, taken: 0 }), changed: Condvar::new() }
+    }
+
+    /// Who has it now; equal ones have not let it go in between.
+    pub fn holder(&self) -> Option<Holder> {
+        let state = self.state.lock();
+        state.owner.as_ref().map(|owner| Holder { thread: owner.id, taken: state.taken })
     }
 
     /// Waits for the lock.
@@ -173,24 +204,25 @@ impl ReentrantMutex {
     /// Waits for the lock, but not for longer than this.
     pub fn lock_within(&self, limit: Duration) -> Option<ReentrantGuard<'_>> {
         let until = Instant::now() + limit;
-        let mut owner = self.owner.lock();
+        let mut state = self.state.lock();
         let mut is_over = false;
         loop {
-            match &mut *owner {
-                Some((thread, times)) if thread.is_here() => {
-                    *times += 1;
-                    return Some(ReentrantGuard(self));
+            match &mut state.owner {
+                Some(owner) if owner.thread.is_here() => {
+                    owner.times += 1;
+                    return Some(ReentrantGuard(self, PhantomData));
                 }
-                Some((thread, _)) if !thread.is_gone() => {
+                Some(owner) if !owner.thread.is_gone() => {
                     if is_over {
                         return None;
                     }
                     // Looked at once more: the one that is woken must not leave it free to nobody.
-                    is_over = self.changed.wait_until(&mut owner, until);
+                    is_over = self.changed.wait_until(&mut state, until);
                 }
                 _ => {
-                    *owner = Some((Thread::current(), 1));
-                    return Some(ReentrantGuard(self));
+                    state.owner = Some(Owner { thread: Thread::current(), id: gettid(), times: 1 });
+                    state.taken += 1;
+                    return Some(ReentrantGuard(self, PhantomData));
                 }
             }
         }
@@ -199,11 +231,11 @@ impl ReentrantMutex {
 
 impl Drop for ReentrantGuard<'_> {
     fn drop(&mut self) {
-        let mut owner = self.0.owner.lock();
-        if let Some((_, times)) = &mut *owner {
-            *times -= 1;
-            if *times == 0 {
-                *owner = None;
+        let mut state = self.0.state.lock();
+        if let Some(owner) = &mut state.owner {
+            owner.times -= 1;
+            if owner.times == 0 {
+                state.owner = None;
                 self.0.changed.notify_one();
             }
         }
@@ -306,6 +338,21 @@ mod tests {
         assert!(!thread::spawn(try_it.clone()).join().unwrap());
         drop(outer);
         assert!(thread::spawn(try_it).join().unwrap());
+    }
+
+    #[test]
+    fn a_holder_is_another_one_each_time() {
+        let lock = ReentrantMutex::new();
+        assert_eq!(lock.holder(), None);
+        let outer = lock.lock();
+        let holder = lock.holder().unwrap();
+        assert_eq!(holder.thread, gettid());
+        drop(lock.lock());
+        assert_eq!(lock.holder(), Some(holder), "it was not free");
+        drop(outer);
+        assert_eq!(lock.holder(), None);
+        let _again = lock.lock();
+        assert_ne!(lock.holder(), Some(holder));
     }
 
     #[test]

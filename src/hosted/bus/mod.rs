@@ -6,8 +6,6 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Pid, gettid};
-
 use super::devargs::{self, Unlisted, Walk};
 use super::host::text;
 use super::layout::{BUS_ALLOW_MULTI_PROBE, DEVARGS_ARGS, Generation, NAME};
@@ -407,16 +405,14 @@ fn no_plug() -> Error {
 /// Waits for the scan of another thread, unless that one seems to wait for a lock that this thread has.
 fn vdev_scan_lock() -> Option<ReentrantGuard<'static>> {
     static LOCK: ReentrantMutex = ReentrantMutex::new();
-    static HOLDER: Mutex<Option<Pid>> = Mutex::new(None);
     let until = Instant::now() + SCAN_WAIT;
     let mut seen = None;
     loop {
         if let Some(guard) = LOCK.lock_within(LOOK) {
-            *HOLDER.lock() = Some(gettid());
             return Some(guard);
         }
-        let holder = *HOLDER.lock();
-        let used = holder.and_then(thread::processor_time);
+        let holder = LOCK.holder();
+        let used = holder.and_then(|holder| thread::processor_time(holder.thread));
         match seen {
             Some((before, first)) if before == holder => {
                 let since = used.zip(first).map(|(now, first)| now.saturating_sub(first));
